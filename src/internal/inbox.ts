@@ -37,6 +37,8 @@ export class Mail {
   #pending: Array<Entry> = []
   /** What the attempts of a run have taken: another attempt takes it again. */
   readonly #taken = new WeakMap<RunState, Array<Input>>()
+  /** What was taken before the run was made again, and has not been posted again. */
+  readonly #recalled: Array<string> = []
   #open = 0
   #isOver = false
   /** The agent that takes the messages. */
@@ -62,9 +64,15 @@ export class Mail {
     })
   }
 
-  /** Sends a text before the next model call, and does not wait. */
+  /** Sends a text before the next model call, and does not wait. A run that is made again posts again what was taken before. */
   post(text: string, onTaken: () => void): void {
     const messages = toPrompt(text).content
+    const recalled = this.#recalled.indexOf(JSON.stringify(messages))
+    if (recalled >= 0) {
+      this.#recalled.splice(recalled, 1)
+      onTaken()
+      return
+    }
     this.#pending.push({ when: "steer", messages, onTaken, outcome: Deferred.makeUnsafe<Delivery>(), isGivenUp: false })
   }
 
@@ -115,10 +123,24 @@ export class Mail {
     if (inputs.length === 0) return
     this.#taken.set(state, [...this.again(state), ...inputs])
     for (const input of inputs) {
-      if (!isEntry(input)) continue
+      if (!isEntry(input)) {
+        this.#recall(input)
+        continue
+      }
       Deferred.doneUnsafe(input.outcome, Effect.succeed("delivered"))
       input.onTaken?.()
     }
+  }
+
+  /** A message that was taken before is the one that was posted again, or is still to be. */
+  #recall({ messages, when }: Input): void {
+    if (when !== "steer") return
+    const text = JSON.stringify(messages)
+    const at = this.#pending.findIndex(
+      (entry) => entry.onTaken !== undefined && JSON.stringify(entry.messages) === text
+    )
+    if (at < 0) this.#recalled.push(text)
+    else this.#pending.splice(at, 1)[0]?.onTaken?.()
   }
 
   /** The run was stopped before it had these messages: another one can take them. */

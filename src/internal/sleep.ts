@@ -12,3 +12,7 @@ export const isAsleep = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<boole
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
     ? Effect.flatMap(CurrentJournal, ({ suspending }) => suspending)
     : Effect.succeed(false)
+
+/** The exit of an effect that runs in a fiber of its own: one that goes to sleep does not take the current fiber along. */
+export const exitOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Exit.Exit<A, E>, never, R> =>
+  Effect.exit(Effect.raceFirst(effect, Effect.never))

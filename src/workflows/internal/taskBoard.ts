@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { TeamTask } from "../../RunEvent.ts"
 import { Changes } from "../../internal/changes.ts"
+import type { Stopped } from "./keptTeam.ts"
 
 /** A new task. */
 export interface NewTask {
@@ -22,7 +23,11 @@ const isOver = ({ status }: TeamTask): boolean => status !== "open" && status !=
 /** The board of one run of a team. */
 export class Board {
   readonly #tasks = new Map<string, TeamTask>()
-  readonly #stops = new Map<string, Deferred.Deferred<void>>()
+  readonly #stops = new Map<string, Deferred.Deferred<Stopped>>()
+  /** Members that open tasks are held for. */
+  readonly #held = new Map<string, string>()
+  /** How often tasks were begun. */
+  readonly #begun = new Map<string, number>()
   readonly #onChange: (task: TeamTask) => Effect.Effect<void>
   readonly #changes = new Changes()
 
@@ -77,9 +82,21 @@ export class Board {
   /** The next task for a member: one of its own, or one that is no one's; the most urgent one, and of equals the oldest. */
   next(member: string): TeamTask | undefined {
     const ready = this.tasks
-      .filter((task) => this.isReady(task))
+      .filter((task) => this.isReady(task) && (this.#held.get(task.id) ?? member) === member)
       .toSorted((one, other) => (other.priority ?? 0) - (one.priority ?? 0))
-    return ready.find(({ assignee }) => assignee === member) ?? ready.find(({ assignee }) => assignee === undefined)
+    const own = ready.find(({ assignee, id }) => assignee === member || this.#held.has(id))
+    return own ?? ready.find(({ assignee }) => assignee === undefined)
+  }
+
+  /** Holds a task for the member that is to begin it. */
+  hold(id: string, member: string): void {
+    this.#held.set(id, member)
+    this.notify()
+  }
+
+  /** How often work on a task has begun. */
+  begun(id: string): number {
+    return this.#begun.get(id) ?? 0
   }
 
   /** Gives an open task to a member; returns why it cannot. */
@@ -99,10 +116,12 @@ export class Board {
     return this.assign(id, member)
   }
 
-  /** Notes that a member works on a task. Done when the member has to stop. */
-  begin(task: TeamTask, member: string): Effect.Effect<Effect.Effect<void>> {
-    const stop = Deferred.makeUnsafe<void>()
+  /** Notes that a member works on a task. What it gives says how the member has to stop. */
+  begin(task: TeamTask, member: string): Effect.Effect<Effect.Effect<Stopped>> {
+    const stop = Deferred.makeUnsafe<Stopped>()
     this.#stops.set(task.id, stop)
+    this.#held.delete(task.id)
+    this.#begun.set(task.id, this.begun(task.id) + 1)
     return Effect.as(this.#set({ ...task, assignee: member, status: "working" }), Deferred.await(stop))
   }
 
@@ -112,7 +131,7 @@ export class Board {
     if (task === undefined) return Effect.succeed(`there is no task ${id}`)
     if (isOver(task)) return Effect.succeed(`task ${id} is ${task.status} already`)
     const ended: TeamTask = { ...task, status, ...(result === undefined ? {} : { result }) }
-    if (status === "cancelled") this.#stop(id)
+    if (status === "cancelled") this.#stop(id, status)
     return Effect.as(this.#set(ended), ended)
   }
 
@@ -122,15 +141,15 @@ export class Board {
     if (task === undefined) return Effect.succeed(`there is no task ${id}`)
     if (task.status !== "working") return Effect.succeed(`no member works on task ${id}`)
     if (member !== undefined && task.assignee !== member) return Effect.succeed(`task ${id} is ${task.assignee}'s`)
-    this.#stop(id)
+    this.#stop(id, "released")
     const { assignee: _assignee, ...others } = task
     const open: TeamTask = { ...others, status: "open" }
     return Effect.as(this.#set(open), open)
   }
 
-  #stop(id: string): void {
+  #stop(id: string, how: Stopped): void {
     const stop = this.#stops.get(id)
-    if (stop !== undefined) Deferred.doneUnsafe(stop, Effect.void)
+    if (stop !== undefined) Deferred.doneUnsafe(stop, Effect.succeed(how))
     this.#stops.delete(id)
   }
 

@@ -17,6 +17,9 @@ import type { RunState } from "../../internal/runState.ts"
 import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import * as Runner from "../../Runner.ts"
 import type { TeamTask } from "../../RunEvent.ts"
+import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
+import { exitOf, isAsleep, sleep } from "../../internal/sleep.ts"
+import { type KeptTeam, keptTeam, type Stopped } from "./keptTeam.ts"
 import { Board } from "./taskBoard.ts"
 import { type Desk, leaderName, seat } from "./teamTools.ts"
 
@@ -43,6 +46,8 @@ interface Seat {
   isDeaf: boolean
   task: string | undefined
   isBusy: boolean
+  /** Whether its run sleeps, which is made again with the team. */
+  isAsleep: boolean
   /** When it last did anything, in milliseconds. */
   activeAt: number
   isReported: boolean
@@ -51,10 +56,12 @@ interface Seat {
 
 /** Runs the leader until no task is left, and the members alongside it. */
 export const run = (plan: Plan, input: string, state: RunState): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.suspend(() => {
-    const team = new Team(plan, state)
-    return Effect.raceFirst(team.lead(input), team.work())
-  })
+  Effect.withFiber((fiber) =>
+    Effect.flatMap(keptTeam(state), (kept) => {
+      const team = new Team(plan, state, kept, placeIn(state, fiber.getRef(CurrentPlace)))
+      return Effect.raceFirst(team.lead(input), team.work())
+    })
+  )
 
 /** How long a sender waits for room in a mailbox. */
 const patience = Duration.seconds(30)
@@ -67,13 +74,19 @@ class Team {
   readonly #board: Board
   readonly #desk: Desk
   readonly #seats: ReadonlyArray<Seat>
+  readonly #kept: KeptTeam
+  /** Where runs of members begin: for a task, or for messages. */
+  readonly #places = new Map<string, Place>()
+  readonly #placeOf: (key: string) => Place
   #news: Array<string> = []
   /** Messages to the leader that it has not taken yet. */
   #messages: Array<string> = []
 
-  constructor(plan: Plan, state: RunState) {
+  constructor(plan: Plan, state: RunState, kept: KeptTeam, place: Place) {
     this.#plan = plan
     this.#state = state
+    this.#kept = kept
+    this.#placeOf = place.branches()
     this.#board = new Board((task) => state.events.emit({ _tag: "TaskChanged", task }))
     this.#seats = plan.members.map(([name, runner]) => ({
       name,
@@ -83,6 +96,7 @@ class Team {
       isDeaf: false,
       task: undefined,
       isBusy: false,
+      isAsleep: false,
       activeAt: 0,
       isReported: false,
       conversation: []
@@ -91,9 +105,11 @@ class Team {
       board: this.#board,
       members: plan.members.map(([name, { description }]) => ({ name, description })),
       standing: () =>
-        this.#seats.map(({ isBusy, name, task, waiting }) => ({
+        this.#seats.map(({ isAsleep, isBusy, name, task, waiting }) => ({
           name,
-          status: isBusy ? (task === undefined ? "reads messages" : `works on task ${task}`) : "idle",
+          status: !isBusy
+            ? "idle"
+            : `${isAsleep ? "waits in" : "works on"} ${task === undefined ? "its messages" : `task ${task}`}`,
           messages: waiting
         })),
       send: (from, to, text) => this.#send(from, to, text)
@@ -109,9 +125,11 @@ class Team {
       let conversation: ReadonlyArray<Prompt.Message> = toPrompt(input).content
       let given: unknown = input
       for (let round = 1; ; round++) {
-        const result = yield* this.#seated(undefined, Runner.named(leader, leaderName).result(given))
+        const exit = yield* exitOf(this.#seated(undefined, Runner.named(leader, leaderName).result(given)))
+        if (yield* isAsleep(exit)) return yield* this.#sleep()
+        const result = yield* exit
         if (this.#isDone() || round >= maxRounds) return result.output
-        const news = yield* this.#nextNews()
+        const news = yield* this.#nextNews(round)
         const last = round + 1 === maxRounds ? "\n\nThis is the last round: answer now with what there is." : ""
         const message = Prompt.userMessage({
           content: [Prompt.textPart({ text: `News of your team, as data:\n${news.join("\n")}${last}` })]
@@ -132,30 +150,71 @@ class Team {
   }
 
   /** Waits for something that the leader has to know. */
-  #nextNews(): Effect.Effect<ReadonlyArray<string>> {
+  #nextNews(round: number): Effect.Effect<ReadonlyArray<string>> {
     return Effect.gen({ self: this }, function* () {
+      const before = yield* this.#kept.news(round)
+      if (before !== undefined) return yield* this.#sameNews(before)
       for (;;) {
         yield* pause
         this.#noteIdle()
         if (this.#hasNews()) break
+        if (this.#isStill()) return yield* sleep
         yield* this.#board.changed
       }
       const news = [...this.#news, ...this.#messages]
-      this.#news = []
-      this.#messages = []
-      // There is room again for those who wait to send.
-      this.#board.notify()
+      this.#forget(news)
+      yield* this.#kept.tell(round, news)
       return news
+    })
+  }
+
+  /** The news of a round that was before the team was made again, once what they tell of has come about again. */
+  #sameNews(before: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> {
+    return Effect.gen({ self: this }, function* () {
+      for (;;) {
+        yield* pause
+        const all = new Set([...this.#news, ...this.#messages])
+        // What a watchdog said does not come again.
+        if (before.every((text) => all.has(text)) || this.#isStill()) break
+        yield* this.#board.changed
+      }
+      this.#forget(before)
+      return before
+    })
+  }
+
+  #forget(taken: ReadonlyArray<string>): void {
+    for (const text of taken) {
+      const list = this.#news.includes(text) ? this.#news : this.#messages
+      const at = list.indexOf(text)
+      if (at >= 0) list.splice(at, 1)
+    }
+    // There is room again for those who wait to send.
+    this.#board.notify()
+  }
+
+  /** Whether no member is at work or can begin. */
+  #isStill(): boolean {
+    return this.#seats.every(
+      ({ isAsleep, isBusy, isDeaf, name, waiting }) =>
+        isAsleep || (!isBusy && (waiting === 0 || isDeaf) && this.#board.next(name) === undefined)
+    )
+  }
+
+  /** Goes to sleep once no member is at work. */
+  #sleep(): Effect.Effect<never> {
+    return Effect.gen({ self: this }, function* () {
+      for (;;) {
+        yield* pause
+        if (this.#isStill()) return yield* sleep
+        yield* this.#board.changed
+      }
     })
   }
 
   /** Where no member works and none can begin, only the leader can go on. */
   #noteIdle(): void {
-    const isIdle = this.#seats.every(
-      ({ isBusy, isDeaf, name, waiting }) =>
-        !isBusy && (waiting === 0 || isDeaf) && this.#board.next(name) === undefined
-    )
-    if (!isIdle || this.#hasNews()) return
+    if (!this.#isStill() || this.#hasNews() || this.#seats.some(({ isAsleep }) => isAsleep)) return
     const open = this.#board.unfinished
     if (open.length === 0) {
       this.#news.push("All tasks have ended.")
@@ -200,16 +259,27 @@ class Team {
     )
   }
 
-  #workOn(seat: Seat, task: TeamTask): Effect.Effect<void, unknown, unknown> {
+  #workOn(seat: Seat, { id, title }: TeamTask): Effect.Effect<void, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
+      const nth = this.#board.begun(id) + 1
+      this.#board.hold(id, seat.name)
+      const member = yield* this.#kept.begins(id, nth, seat.name)
+      if (member !== seat.name) return this.#board.hold(id, member)
+      const task = this.#board.get(id)!
+      if (!this.#board.isReady(task)) return
       const stop = yield* this.#board.begin(task, seat.name)
       seat.isBusy = true
-      seat.task = task.id
-      const exit = yield* this.#run(seat, this.#textOf(task), stop)
+      seat.task = id
+      const before = yield* this.#kept.stopped(id, nth)
+      const exit = yield* before === undefined
+        ? this.#run(seat, `task ${id}`, this.#textOf(task), stop)
+        : Effect.as(before === "released" ? this.#board.release(id) : this.#board.end(id, before), before)
       seat.isBusy = false
       seat.task = undefined
-      if (exit === undefined) return this.#board.notify()
-      const { id, title } = task
+      if (typeof exit === "string") {
+        if (before === undefined) yield* this.#kept.stop(id, nth, exit)
+        return this.#board.notify()
+      }
       if (Exit.isFailure(exit)) {
         const error = Cause.squash(exit.cause)
         // A run that waits for a decision has not failed; a defect is one of the team.
@@ -228,9 +298,9 @@ class Team {
   #read(seat: Seat): Effect.Effect<void, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
       seat.isBusy = true
-      const exit = yield* this.#run(seat, "You have messages.", Effect.never)
+      const exit = yield* this.#run(seat, "messages", "You have messages.", Effect.never)
       seat.isBusy = false
-      if (exit === undefined) return this.#board.notify()
+      if (typeof exit === "string") return this.#board.notify()
       seat.isDeaf = seat.waiting > 0
       if (Exit.isSuccess(exit))
         return this.#tell(`${seat.name}, who has no task, says: ${JSON.stringify(toJson(exit.value))}`)
@@ -239,12 +309,13 @@ class Team {
     })
   }
 
-  /** Runs a member; returns no exit where it was stopped. */
+  /** Runs a member for a task or for messages; returns its exit, or how it was stopped. */
   #run(
     seat: Seat,
+    key: string,
     text: string,
-    stop: Effect.Effect<void>
-  ): Effect.Effect<Exit.Exit<unknown, unknown> | undefined, never, unknown> {
+    stop: Effect.Effect<Stopped>
+  ): Effect.Effect<Exit.Exit<unknown, unknown> | Stopped, never, unknown> {
     return Effect.gen({ self: this }, function* () {
       const isAgent = takesConversation(seat.runner)
       const message = Prompt.userMessage({ content: [Prompt.textPart({ text })] })
@@ -261,8 +332,25 @@ class Team {
         return encodeOutput(seat.runner, output)
       })
       const listening = Effect.provideService(this.#seated(seat.name, own), CurrentMail, seat.mail)
-      return yield* Effect.raceFirst(Effect.exit(listening), Effect.as(stop, undefined))
+      const raced = yield* Effect.exit(Effect.raceFirst(Effect.exit(at(listening, this.#placeFor(key))), stop))
+      const exit = Exit.isSuccess(raced) ? raced.value : raced
+      if (typeof exit === "string" || !(yield* isAsleep(exit))) return exit
+      seat.isAsleep = true
+      this.#board.notify()
+      return yield* Effect.ensuring(
+        stop,
+        Effect.sync(() => {
+          seat.isAsleep = false
+        })
+      )
     })
+  }
+
+  /** The place of what is done for a task or for messages, however often. */
+  #placeFor(key: string): Place {
+    const place = this.#places.get(key) ?? this.#placeOf(key)
+    this.#places.set(key, place)
+    return place
   }
 
   #textOf({ blockedBy, description, id, title }: TeamTask): string {
@@ -284,7 +372,8 @@ class Team {
     const { stuckAfter } = this.#plan
     const look = Effect.map(Clock.currentTimeMillis, (now) => {
       for (const seat of this.#seats) {
-        const isStuck = seat.isBusy && !seat.isReported && now - seat.activeAt >= Duration.toMillis(stuckAfter)
+        const isStuck =
+          seat.isBusy && !seat.isAsleep && !seat.isReported && now - seat.activeAt >= Duration.toMillis(stuckAfter)
         if (!isStuck) continue
         seat.isReported = true
         this.#tell(

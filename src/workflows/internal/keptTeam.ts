@@ -1,0 +1,57 @@
+/**
+ * What a journal keeps of a team, so that one that is made again goes the same way: who began which task, how work was stopped from
+ * outside, and with which news the leader went on. The board itself is filled again by the calls that had filled it.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { decide, formOf, journalOf, keptOf, note } from "../../internal/journaled.ts"
+import { placeIn, CurrentPlace } from "../../internal/place.ts"
+import type { RunState } from "../../internal/runState.ts"
+
+/** How a task was taken from the member that worked on it. */
+export type Stopped = "released" | "cancelled"
+
+/** The decisions of one run of a team. Work on a task is counted from 1. */
+export interface KeptTeam {
+  /** Who begins a task: `member`, or another one where that has begun it before. */
+  readonly begins: (task: string, nth: number, member: string) => Effect.Effect<string>
+  /** How work on a task was stopped before. */
+  readonly stopped: (task: string, nth: number) => Effect.Effect<Stopped | undefined>
+  readonly stop: (task: string, nth: number, how: Stopped) => Effect.Effect<void>
+  /** The news that a round of the leader began with before. */
+  readonly news: (round: number) => Effect.Effect<ReadonlyArray<string> | undefined>
+  readonly tell: (round: number, news: ReadonlyArray<string>) => Effect.Effect<void>
+}
+
+const name = formOf(Schema.String)
+const isStopped = Schema.is(Schema.Literals(["released", "cancelled"]))
+const isNews = Schema.is(Schema.Array(Schema.String))
+
+/** Keeps nothing. */
+const none: KeptTeam = {
+  begins: (_task, _nth, member) => Effect.succeed(member),
+  stopped: () => Effect.undefined,
+  stop: () => Effect.void,
+  news: () => Effect.undefined,
+  tell: () => Effect.void
+}
+
+/** The decisions of a team, in the journal around its run. */
+export const keptTeam = (state: RunState): Effect.Effect<KeptTeam> =>
+  Effect.withFiber((fiber) => {
+    const journal = journalOf(fiber)
+    if (journal === undefined) return Effect.succeed(none)
+    const place = placeIn(state, fiber.getRef(CurrentPlace))
+    const step = (...names: ReadonlyArray<string | number>) => ({
+      key: place.within("team", ...names).own,
+      name: "team"
+    })
+    return Effect.succeed<KeptTeam>({
+      begins: (task, nth, member) => decide(journal, step("task", task, nth), Effect.succeed(member), name),
+      stopped: (task, nth) =>
+        Effect.map(keptOf(journal, step("task", task, nth, "stopped")), (how) => (isStopped(how) ? how : undefined)),
+      stop: (task, nth, how) => Effect.asVoid(note(journal, step("task", task, nth, "stopped"), how)),
+      news: (round) => Effect.map(keptOf(journal, step("news", round)), (news) => (isNews(news) ? news : undefined)),
+      tell: (round, news) => Effect.asVoid(note(journal, step("news", round), news))
+    })
+  })

@@ -1,0 +1,104 @@
+/** Teams that are killed at their steps and made again. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Schema } from "effect"
+import { Agent, AgentTool, type RunEvent, Runner, Team, TestModel, Transcript } from "troupe"
+import { attempt, MemoryJournal, type Moment } from "../support/journal.ts"
+
+/** How long work on a task takes, in turns of the scheduler: members overtake each other. */
+const turns: Record<string, number> = { A: 12, B: 1, C: 2, D: 8, E: 1, F: 1 }
+const titles = Object.keys(turns)
+
+interface World {
+  readonly worked: Array<string>
+  calls: number
+}
+
+const teamIn = (world: World) => {
+  const work = AgentTool.fromFunction("work", {
+    description: "Works",
+    hints: { idempotent: true },
+    parameters: Schema.Struct({ on: Schema.String }),
+    execute: ({ on }) =>
+      Effect.gen(function* () {
+        world.worked.push(on)
+        for (let turn = 0; turn < (turns[on] ?? 0); turn++) yield* Effect.yieldNow
+        return `worked on ${on}`
+      })
+  })
+  const hand = Agent.make("hand", { tools: [work] })
+  return Team.make("team", { leader: Agent.make("lead", {}), members: { one: hand, other: hand, third: hand } })
+}
+
+const modelIn = (world: World) =>
+  TestModel.layer(
+    ({ prompt, tools }) => {
+      world.calls++
+      const { toolCalls, user } = Transcript.turns(prompt).at(-1)!
+      if (tools.includes("create_task")) {
+        if (user !== "Go") return user
+        const create = (title: string) => ({
+          name: "create_task",
+          params: { title, description: `Do ${title}.`, ...(title === "F" ? { blockedBy: ["1", "4"] } : {}) }
+        })
+        return toolCalls.length === 0 ? { toolCalls: titles.map(create) } : "created"
+      }
+      if (user === "You have messages.") return "read"
+      // A message may have come since the task.
+      const all = Transcript.turns(prompt)
+      const from = all.findLastIndex((turn) => turn.user.startsWith("Task"))
+      const title = /^Task \d+: (\w)/.exec(all[from]?.user ?? "")?.[1]
+      if (title === undefined) return "read"
+      const called = new Set(all.slice(from).flatMap((turn) => turn.toolCalls.map(({ tool }) => tool)))
+      if (!called.has("work")) return TestModel.toolCall("work", { on: title })
+      return title === "B" && !called.has("send_message")
+        ? TestModel.toolCall("send_message", { to: "all", text: "B is done." })
+        : `result of ${title}`
+    },
+    { unused: "ignore" }
+  )
+
+const run = (world: World, journal: MemoryJournal, kill?: { readonly at: number; readonly moment: Moment }) =>
+  Effect.gen(function* () {
+    const events: Array<RunEvent.RunEvent> = []
+    const watched = Runner.onEvent(teamIn(world), (event) => Effect.sync(() => void events.push(event)))
+    const exit = yield* attempt(Effect.provide(watched.run("Go"), modelIn(world)), journal, kill)
+    return { exit, events }
+  })
+const resultsOf = (events: ReadonlyArray<RunEvent.RunEvent>) =>
+  Object.fromEntries(
+    events.flatMap((event) =>
+      event._tag === "TaskChanged" && event.task.status === "done" ? [[event.task.title, event.task.result]] : []
+    )
+  )
+const expected = Object.fromEntries(titles.map((title) => [title, `result of ${title}`]))
+
+describe("a team that is killed at a step and made again", () => {
+  it.live("works on each task once, and each result is of its task", () =>
+    Effect.gen(function* () {
+      const whole = new MemoryJournal()
+      const world = { worked: [], calls: 0 }
+      const first = yield* run(world, whole)
+      assert.isTrue(first.exit !== undefined && Exit.isSuccess(first.exit))
+      assert.deepStrictEqual(resultsOf(first.events), expected)
+      const count = whole.ended.length
+      assert.isAbove(count, 20)
+      // Every third step, each at another moment.
+      for (const [from, moment] of (["before", "within", "after"] as const).entries()) {
+        for (let at = from; at < count; at += 3) {
+          const journal = new MemoryJournal()
+          const again: World = { worked: [], calls: 0 }
+          const killed = yield* run(again, journal, { at, moment })
+          const kept = journal.ended.filter(({ kind }) => kind === "tool").length
+          const before = again.worked.length
+          const second = killed.exit === undefined ? yield* run(again, journal) : killed
+          const how = `killed ${moment} step ${at} of ${count}`
+          assert.isTrue(second.exit !== undefined && Exit.isSuccess(second.exit), how)
+          assert.deepStrictEqual(resultsOf(second.events), expected, how)
+          assert.deepStrictEqual([...new Set(again.worked)].toSorted(), titles, how)
+          // What was under way is done again, and nothing that was kept.
+          if (killed.exit === undefined) assert.strictEqual(again.worked.length - before, titles.length - kept, how)
+        }
+      }
+    })
+  )
+})

@@ -376,6 +376,42 @@ describe("a WebSocket", () => {
   )
 })
 
+it.live("a handshake that is not one of a WebSocket is refused as any other request is", () =>
+  Effect.gen(function* () {
+    const url = yield* listen({ runners: { desk } }, hello)
+    const whole = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" }
+    const key = "AAAAAAAAAAAAAAAAAAAAAA=="
+    for (const headers of [
+      whole,
+      { ...whole, "sec-websocket-key": "short" },
+      { ...whole, "sec-websocket-key": key, "sec-websocket-version": "7" }
+    ]) {
+      const answer = raw(url, "/runners/desk/ws", undefined, { method: "GET", headers })
+      yield* until(answer.isEnded)
+      assert.strictEqual(answer.status(), 400)
+      assert.strictEqual(answer.headers()["content-type"], "application/problem+json")
+    }
+  }).pipe(Effect.scoped)
+)
+
+it.live("requests one after the other on one socket are answered in their order, one that is refused too", () =>
+  Effect.gen(function* () {
+    const url = yield* listen({ runners: { desk } }, hello)
+    const socket = connect(Number(url.port), url.hostname)
+    let text = ""
+    socket.on("error", () => {})
+    socket.on("data", (chunk) => (text += String(chunk)))
+    yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+    const body = '{"input":"Hi"}'
+    const head = `host: ${url.host}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`
+    const asked = (name: string) => `POST /runners/${name} HTTP/1.1\r\n${head}\r\n\r\n${body}`
+    socket.write([asked("desk"), asked("other"), asked("desk")].join(""))
+    const statuses = () => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)
+    yield* until(() => statuses().length === 3)
+    assert.deepStrictEqual(statuses(), ["200", "404", "200"])
+  }).pipe(Effect.scoped)
+)
+
 describe("what goes wrong within", () => {
   it.live("is answered without a word of it", () =>
     Effect.gen(function* () {

@@ -35,6 +35,7 @@ export const webSocket = (edge: Edge, route: Add, asked: Asked): void => {
       const { name } = yield* HttpRouter.params
       yield* runnerOf(edge, name)
       yield* sameOrigin(edge, request)
+      yield* handshake(request)
       return yield* talk(edge, request, caller, (body) => asked(edge, body, name, caller))
     })
   )
@@ -46,6 +47,17 @@ const sameOrigin = ({ settings }: Edge, { headers }: Request): Effect.Effect<voi
   if (origin === undefined || settings.cors.has(origin)) return Effect.void
   const from = URL.canParse(origin) ? new URL(origin).host : undefined
   return from !== undefined && from === host?.toLowerCase() ? Effect.void : refuse(403, "This Origin is not allowed.")
+}
+
+/** Refuses here, in words of the server, what asks for a WebSocket and is not a whole handshake. */
+const handshake = ({ headers }: Request): Effect.Effect<void, Problem> => {
+  const { upgrade = "" } = headers
+  if (upgrade.toLowerCase() !== "websocket") return Effect.void
+  const isWhole =
+    /^[+/0-9A-Za-z]{22}==$/.test(headers["sec-websocket-key"] ?? "") && headers["sec-websocket-version"] === "13"
+  return isWhole
+    ? Effect.void
+    : refuse(400, "The handshake has no key, or is of another version than 13.", {}, { "sec-websocket-version": "13" })
 }
 
 /** How many events a client that says what it has seen may have before it. */

@@ -83,6 +83,7 @@ export const hostileEvents: ReadonlyArray<RunEvent.RunEvent> = (() => {
     { _tag: "RunStarted", parentId: "run_hostile", ...nested },
     { _tag: "RouteTaken", routes: [name], confidence: 1, fallback: false, ...nested },
     { _tag: "RunCompleted", spent, durationMs: 5, output: hostile, ...nested },
+    { _tag: "HandedOff", from: `${name}2`, to: `${name}3`, reason: hostile },
     { _tag: "ToolCompleted", ...of, result: hostile, durationMs: 5 },
     { _tag: "StepCompleted", step: 1, finishReason: "stop", usage },
     { _tag: "RunFailed", spent, durationMs: 10, error: { _tag: name, message: hostile }, message: hostile }

@@ -549,6 +549,7 @@ describe("what is hostile", () => {
         assert.deepStrictEqual(rest, harmless)
         assert.include(await page.locator(".row .name").first().innerText(), "<img src=x onerror=")
         assert.isAbove(await page.locator(".node").count(), 1)
+        assert.include(await page.locator(".edge.taken title").first().textContent(), "<img src=x onerror=")
         assert.strictEqual(await page.getByRole("navigation", { name: "Runners" }).count(), 0)
       },
       { address: tracesUrl }

@@ -47,8 +47,8 @@ export const ownMessage = <M extends Prompt.Message>(message: M): M => {
 }
 
 /** A user message of one text that an agent's loop or a middleware says. */
-export const loopMessage = (text: string): Prompt.UserMessage =>
-  ownMessage(Prompt.userMessage({ content: [Prompt.textPart({ text })] }))
+export const loopMessage = (text: string, options: Prompt.UserMessage["options"] = {}): Prompt.UserMessage =>
+  ownMessage(Prompt.userMessage({ content: [Prompt.textPart({ text })], options }))
 
 /** True for what the loop or a middleware has said in this process, which no user did. */
 export const isOfLoop = (message: Prompt.Message): boolean => ofLoop.has(message)

@@ -8,6 +8,8 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { assertFunction, assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
+import * as Notes from "../internal/notes.ts"
+import { waitingAt } from "../internal/suspension.ts"
 import * as Middleware from "../Middleware.ts"
 import { GoalNotReached } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -57,7 +59,7 @@ const known = new Set(["until", "maxRounds", "onMaxRounds"])
 /**
  * Makes the middleware that goes on until the judge is content. Each round may take the agent's `maxSteps`. A judge that is a
  * runner is nested in the run: its usage counts there. `RoundCompleted` says what was judged; `RunRetried` that the text of the
- * round before is void. The output is that of the last round, and the transcript has all of them.
+ * round before is void. The output is that of the last round, and the transcript has all of them. A run that was suspended goes on in its round.
  *
  * Fails with what the judge fails with, and with `GoalNotReached` unless `onMaxRounds` is `"answer"`. Throws `InvalidDefinition`
  * for a `maxRounds` that is not a whole number from 1.
@@ -84,7 +86,7 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
   ) =>
     Effect.gen(function* () {
       let { prompt } = run
-      for (let round = 1; ; round++) {
+      for (let round = roundOf(prompt); ; round++) {
         const answer = yield* next({ ...run, prompt })
         const transcript = answer.transcript ?? prompt
         const verdict = yield* Effect.suspend(() => judge({ output: answer.output, transcript, round }))
@@ -103,7 +105,7 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
           // Where the type is `never` the option is "answer", which returned above.
           return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
         }
-        prompt = Prompt.concat(transcript, Prompt.fromMessages([asking(missing)]))
+        prompt = Prompt.concat(transcript, Prompt.fromMessages([asking(missing, round)]))
       }
     })
   return Middleware.make("goal", { run: rounds })
@@ -112,7 +114,15 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
 /** How much of a conversation a judge is given, in characters. */
 const maxJudged = 200_000
 
-const asking = (missing: string): Prompt.UserMessage => {
+const asking = (missing: string, round: number): Prompt.UserMessage => {
   const what = missing.trim() === "" ? "" : ` This is missing: ${missing}`
-  return loopMessage(`You are not done yet.${what}\nGo on.`)
+  return loopMessage(`You are not done yet.${what}\nGo on.`, { [Notes.key]: { goal: round } })
+}
+
+/** The round that a suspended run was in; the first one of any other. */
+const roundOf = (prompt: Prompt.Prompt): number => {
+  if (waitingAt(prompt) === undefined) return 1
+  const last = prompt.content.findLast(({ role }) => role === "user")
+  const round = last === undefined ? undefined : Notes.noteOf(last, "goal")
+  return typeof round === "number" && Number.isSafeInteger(round) && round > 0 ? round + 1 : 1
 }

@@ -150,6 +150,27 @@ describe("a goal", () => {
     }).pipe(Effect.provide(TestModel.layer(["first", "second", "third"])))
   )
 
+  it.effect("counts its rounds on when a round is suspended, and begins again with another run", () => {
+    const ask = AgentTool.client("ask", { description: "Asks", success: Schema.String })
+    const judged: Array<number> = []
+    const never = ({ round }: Goal.Round) => Effect.sync(() => (judged.push(round), { done: false, missing: "more" }))
+    const agent = Agent.make("agent", { tools: [ask], middleware: [Goal.make({ until: never, maxRounds: 2 })] })
+    const answered = (error: Agent.Error | RunError.GoalNotReached, answer: string) =>
+      error._tag === "RunSuspended"
+        ? Runner.answer(JSON.parse(JSON.stringify(Schema.encodeSync(Prompt.Prompt)(error.transcript))), {
+            [error.waitingFor[0].id]: answer
+          })
+        : assert.fail(error._tag)
+    return Effect.gen(function* () {
+      const suspended = yield* Effect.flip(agent.run("go"))
+      const error = yield* Effect.flip(agent.run(answered(suspended, "well")))
+      if (!(error instanceof RunError.GoalNotReached)) return assert.fail(error._tag)
+      assert.deepStrictEqual([error.rounds, judged], [2, [1, 2]])
+      assert.strictEqual((yield* Effect.flip(agent.run(error.transcript)))._tag, "GoalNotReached")
+      assert.deepStrictEqual(judged, [1, 2, 1, 2])
+    }).pipe(Effect.provide(TestModel.layer(["first", TestModel.toolCall("ask", {}), "second", "third", "fourth"])))
+  })
+
   it.effect("may be judged by a function that says only whether it is reached", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", {

@@ -242,7 +242,7 @@ const allApprovals = (edge: Edge, { name }: Caller) =>
     if (name === undefined && !edge.settings.isLocal) {
       return yield* refuse(
         403,
-        "Clients of this server have no names. Ask for the approvals of a run: /runs/ID/approvals."
+        "Clients of this server have no names. Ask for the approvals of a run, /runs/ID/approvals, or give the server a bearer that names them."
       )
     }
     const infos = yield* Effect.mapError(edge.runs.list, ofRuns)

@@ -152,7 +152,10 @@ const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: 
   Effect.gen(function* () {
     yield* storeOf(edge)
     if (caller.name === undefined && !edge.settings.isLocal) {
-      return yield* refuse(403, "Clients of this server have no names. Ask for a session by its id: /sessions/ID.")
+      return yield* refuse(
+        403,
+        "Clients of this server have no names. Ask for a session by its id, /sessions/ID, or give the server a bearer that names them."
+      )
     }
     const prefix = prefixOf(caller)
     const query = new URL(request.url, "http://localhost").searchParams

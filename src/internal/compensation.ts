@@ -90,15 +90,13 @@ class Missing {
 
 const missingOf = memoize((journal: Journal) => new Missing(journal))
 
-const areThere = (journal: Journal, scopes?: ReadonlyArray<string>): Effect.Effect<void> =>
+/** Waits until every hook is there again that earlier executions of the run had, in these scopes or in all. */
+export const areThere = (journal: Journal, scopes?: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (journal.earlier === undefined) return Effect.void
     const missing = missingOf(journal)
     return missing.isMissing(scopes) ? missing.until(scopes) : Effect.void
   })
-
-/** Waits until every hook that earlier executions of the run had is there again. */
-export const allThere = (journal: Journal): Effect.Effect<void> => areThere(journal)
 
 /** Waits until the hooks are there again that earlier executions had at these places, or within them. */
 export const thereAgain = (places: ReadonlyArray<Place>): Effect.Effect<void> =>

@@ -155,7 +155,7 @@ const cached = (
       keep: (given) => {
         const parts = Cached.collect(given)
         if (parts === undefined) return Effect.void
-        const kept = Effect.flatMap(key, (key) => store.set(key, Exit.succeed(Cached.toStored(parts))))
+        const kept = Effect.flatMap(key, (key) => store.set(key, Exit.succeed(toJson(parts))))
         return Effect.catch(kept, passOver)
       }
     }

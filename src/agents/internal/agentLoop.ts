@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
+import { loopMessage } from "../../internal/input.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Noted from "../../internal/notes.ts"
 import { decided, text, truth } from "../../internal/decided.ts"
@@ -604,9 +605,7 @@ class Loop implements Listing {
     if (this.#isAsked) return
     this.#isAsked = true
     this.#answering?.begin()
-    this.#transcript.messages.push(
-      Transcript.userText("You cannot call tools any more. Answer now with what you have.")
-    )
+    this.#transcript.messages.push(loopMessage("You cannot call tools any more. Answer now with what you have."))
   }
 
   #shouldStop(): Effect.Effect<boolean, unknown, unknown> {

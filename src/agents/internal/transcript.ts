@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import { kindOf } from "../../internal/definition.ts"
-import { loopMessage, toPrompt } from "../../internal/input.ts"
+import { toPrompt } from "../../internal/input.ts"
 import { messageOf } from "../../internal/message.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Suspension from "../../internal/suspension.ts"
@@ -238,6 +238,3 @@ export const result = (
     providerExecuted: false,
     ...(modelOutput === undefined ? {} : { modelOutput })
   })
-
-/** What the loop says to the model. */
-export const userText = (text: string): Prompt.UserMessage => loopMessage(text)

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
+import { loopMessage } from "../../internal/input.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as RunError from "../../RunError.ts"
 import type { Call, Turn } from "./turnCollector.ts"
@@ -93,7 +94,7 @@ export class TurnResolver {
       )
     }
     this.#nudged = true
-    this.#transcript.messages.push(Transcript.userText("You gave no answer and called no tool. Go on."))
+    this.#transcript.messages.push(loopMessage("You gave no answer and called no tool. Go on."))
     return Effect.succeed(continueLoop)
   }
 
@@ -120,7 +121,7 @@ export class TurnResolver {
         this.repairs++
         const cut = finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
         this.#transcript.messages.push(
-          Transcript.userText(
+          loopMessage(
             `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`
           )
         )

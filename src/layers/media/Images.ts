@@ -4,8 +4,9 @@ import type * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import type * as AgentTool from "../../AgentTool.ts"
+import { type ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Images.ts"
-import { type Saves, type ServicesOf, saved, toolOf } from "./internal/tool.ts"
+import { type Saves, saved, toolOf } from "./internal/tool.ts"
 
 export { type Image, Images, type Request, type Result } from "../../services/Images.ts"
 export type { Saves } from "./internal/tool.ts"
@@ -52,7 +53,7 @@ export const tool = <Out = never>({
   name = "generate_image",
   save,
   size
-}: ToolOptions<Out> = {}): AgentTool.AgentTool<string, Port.Images | ServicesOf<Out>> => {
+}: ToolOptions<Out> = {}): AgentTool.AgentTool<string, Port.Images | ServicesIn<Out>> => {
   const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
   return toolOf({
     name,

@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Schema from "effect/Schema"
 import type * as AgentTool from "../../AgentTool.ts"
+import { type ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Speech.ts"
-import { type Saves, type ServicesOf, saved, toolOf } from "./internal/tool.ts"
+import { type Saves, saved, toolOf } from "./internal/tool.ts"
 
 export { type Request, type Result, Speech } from "../../services/Speech.ts"
 export type { Saves } from "./internal/tool.ts"
@@ -49,7 +50,7 @@ export const tool = <Out>({
   name = "speak",
   save,
   ...how
-}: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Speech | ServicesOf<Out>> =>
+}: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Speech | ServicesIn<Out>> =>
   toolOf({
     name,
     description,

@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Schema from "effect/Schema"
 import type * as AgentTool from "../../AgentTool.ts"
+import { type ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Transcription.ts"
-import { type Saves, type ServicesOf, saved, toolOf } from "./internal/tool.ts"
+import { type Saves, saved, toolOf } from "./internal/tool.ts"
 
 export { type Audio, type Request, type Result, type Segment, Transcription } from "../../services/Transcription.ts"
 export type { Saves } from "./internal/tool.ts"
@@ -56,7 +57,7 @@ export const tool = <Out extends Loaded>({
   load,
   name = "transcribe",
   ...how
-}: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Transcription | ServicesOf<Out>> =>
+}: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Transcription | ServicesIn<Out>> =>
   toolOf({
     name,
     description,

@@ -2,7 +2,6 @@
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import { toJson } from "../../internal/json.ts"
 
 /** An answer in whole parts, the finish last. */
 export type Parts = ReadonlyArray<Response.PartEncoded>
@@ -61,9 +60,6 @@ export const collect = (given: ReadonlyArray<unknown>): Parts | undefined => {
   }
   return isGood ? parts : undefined
 }
-
-/** The answer as it is kept. */
-export const toStored = (parts: Parts): Schema.Json => toJson(parts)
 
 /** The answer that was kept, with nothing used; `undefined` for what is not one. */
 export const fromStored = (stored: Schema.Json): Parts | undefined => {

@@ -13,7 +13,7 @@ import type * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
-import { allThere } from "../../../internal/compensation.ts"
+import { areThere } from "../../../internal/compensation.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
@@ -163,7 +163,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     const flushing = Effect.runFork(Effect.forever(Effect.andThen(Effect.sleep(50), log.flush)))
     const halted = Effect.flatMap(Deferred.await(execution.stopped), (stop) => {
       // What had finished of a run that fails is undone, so it has to be there first.
-      const there = Journal.isFailure(stop) ? allThere(execution.journal) : Effect.void
+      const there = Journal.isFailure(stop) ? areThere(execution.journal) : Effect.void
       return Effect.andThen(there, Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber)))
     })
     const closing = Effect.as(Deferred.await(program.closing), undefined)

@@ -5,19 +5,17 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
+import { type ServicesIn } from "../../../internal/wiring.ts"
 
 /** A function of the program: sync, async, or an Effect. */
 export type Saves<A, Out> = (given: A) => Out
 
-/** The services of what such a function returns. */
-export type ServicesOf<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
-
 /** What came of such a function. Fails with what it threw or failed with. */
-export const saved = <A, Out>(save: Saves<A, Out>, given: A): Effect.Effect<unknown, unknown, ServicesOf<Out>> =>
+export const saved = <A, Out>(save: Saves<A, Out>, given: A): Effect.Effect<unknown, unknown, ServicesIn<Out>> =>
   Effect.flatMap(
     Effect.try({ try: () => save(given), catch: (error) => error }),
-    (out): Effect.Effect<unknown, unknown, ServicesOf<Out>> => {
-      if (Effect.isEffect(out)) return out as Effect.Effect<unknown, unknown, ServicesOf<Out>>
+    (out): Effect.Effect<unknown, unknown, ServicesIn<Out>> => {
+      if (Effect.isEffect(out)) return out as Effect.Effect<unknown, unknown, ServicesIn<Out>>
       return Predicate.isPromiseLike(out)
         ? Effect.tryPromise({ try: () => out, catch: (error) => error })
         : Effect.succeed(out)

@@ -16,21 +16,17 @@ import * as McpServer from "effect/ai/McpServer"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { Changes } from "../../../../internal/changes.ts"
 import { errorCodeOf } from "../../../internal/http/errorCode.ts"
 import { unreadableAs } from "../../../internal/jsonBody.ts"
+import { type HttpOptions } from "../../McpServer.ts"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./register.ts"
 import { batchProblem, depthProblem, read } from "./requests.ts"
 import * as Sessions from "./sessions.ts"
 
-/** See `McpServer.HttpOptions`. */
-interface Options {
-  readonly port?: number | undefined
-  readonly host?: string | undefined
-  readonly path?: `/${string}` | undefined
-  readonly allowedHosts?: ReadonlyArray<string> | undefined
-  readonly allowedOrigins?: ReadonlyArray<string> | undefined
-  readonly maxBodySize?: number | undefined
+/** How it listens, and what it bears. */
+interface Options extends Omit<HttpOptions, "maxSessions" | "sessionIdle"> {
   readonly maxBatch: number
   readonly sessions: { readonly max: number; readonly idleMs: number }
 }
@@ -102,23 +98,17 @@ const sessionHeader = "mcp-session-id"
 /** Counts the answers that are not written yet. */
 const inFlight = (node: Server) => {
   let count = 0
-  const waiting = new Set<() => void>()
+  const ends = new Changes()
   node.on("request", (_request, response) => {
     count++
     response.on("close", () => {
       count--
-      if (count === 0) for (const resume of waiting) resume()
+      ends.notify()
     })
   })
-  return {
-    /** Waits until no request is open. */
-    none: Effect.callback<void>((resume) => {
-      const done = () => resume(Effect.void)
-      if (count === 0) return done()
-      waiting.add(done)
-      return Effect.sync(() => waiting.delete(done))
-    })
-  }
+  /** Waits until no request is open. */
+  const none: Effect.Effect<void> = Effect.suspend(() => (count === 0 ? Effect.void : Effect.andThen(ends.next, none)))
+  return { none }
 }
 
 const refuse = (status: number, message: string, headers: Readonly<Record<string, string>> = {}) =>

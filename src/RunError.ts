@@ -485,7 +485,7 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>()("Sess
   /**
    * - `busy`: another turn of the session is under way, and `whenBusy` is `"reject"`, or it is about to be renamed;
    * - `interrupted`: another turn took its place, by `whenBusy: "interrupt"`;
-   * - `lost`: the turn's lease was not renewed in time, so the session was given to another process;
+   * - `lost`: the session was removed during the turn, or given to another process, because its lease was not renewed in time;
    * - `changed`: the session has other records than expected;
    * - `nested`: the turn was started inside of a turn of the same session, which would wait for itself;
    * - `exists`, `missing`: the session is there already, or is not there.
@@ -514,7 +514,7 @@ export class SessionWaiting extends Schema.TaggedError<SessionWaiting>()("Sessio
 const conflicts = {
   busy: 'has a turn under way. Wait for it, or leave out whenBusy: "reject" to be queued',
   interrupted: 'has a new turn, which took the place of this one by whenBusy: "interrupt"',
-  lost: "was given to another process, because its lease was not renewed in time, so this turn was not kept. Do not block the event loop during a turn, or raise SessionStore.Lease",
+  lost: "was removed meanwhile, or given to another process because its lease was not renewed in time, so this turn was not kept. Where it was not removed, do not block the event loop during a turn, or raise SessionStore.Lease",
   changed: "was changed by another turn, so this one was not kept. Read the session again, and take the turn again",
   nested:
     "was run inside of its own turn, which would wait for itself. Use another session, or the runner without a session",

@@ -359,6 +359,20 @@ describe("a WebSocket", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("that sends more messages than may wait for its run is closed, and says so", () =>
+    Effect.gen(function* () {
+      const { runner, state } = endless()
+      const url = yield* listen({ runners: { endless: runner } }, Layer.empty)
+      const flood = yield* open(url, "/runners/endless/ws")
+      flood.socket.send(JSON.stringify({ input: "Hi" }))
+      yield* until(() => state.begun === 1)
+      for (let n = 0; n < 65; n++) flood.socket.send(JSON.stringify({ input: "More" }))
+      yield* until(() => flood.closed !== 0)
+      assert.deepInclude(flood.messages.at(-1), { _tag: "Problem", status: 429 })
+      yield* until(() => state.ended === 1, "the end of the run")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("has its turns kept as those of their session", () =>
     Effect.gen(function* () {
       const stores = Layer.mergeAll(hello, SessionStore.layerMemory, TraceStore.layerMemory)

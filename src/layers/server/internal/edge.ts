@@ -383,6 +383,12 @@ export const runOf = (edge: Edge, caller: Caller, runId: string | undefined): Ef
 /** How many messages of clients may wait for one run. */
 const maxInputs = 64
 
+/** Fails where no further message may wait for a run. */
+export const admitInput = (edge: Edge, runId: string): Effect.Effect<void, Problem> =>
+  (edge.inputs.get(runId) ?? 0) < maxInputs
+    ? Effect.void
+    : refuse(429, `${maxInputs} messages wait for the run, and no more are taken.`, {}, { "retry-after": "5" })
+
 /** Sends a message to a run under way. It waits until it is known what became of it. */
 export const sendInput = (
   edge: Edge,
@@ -390,19 +396,18 @@ export const sendInput = (
   prompt: Prompt.Prompt,
   delivery: "steer" | "queue"
 ): Effect.Effect<"delivered" | "undelivered", Problem> =>
-  Effect.suspend(() => {
-    const waiting = edge.inputs.get(runId) ?? 0
-    if (waiting >= maxInputs) {
-      return refuse(429, `${maxInputs} messages wait for the run, and no more are taken.`, {}, { "retry-after": "5" })
+  Effect.flatMap(
+    Effect.suspend(() => admitInput(edge, runId)),
+    () => {
+      edge.inputs.set(runId, (edge.inputs.get(runId) ?? 0) + 1)
+      const left = Effect.sync(() => {
+        const others = (edge.inputs.get(runId) ?? 1) - 1
+        if (others === 0) edge.inputs.delete(runId)
+        else edge.inputs.set(runId, others)
+      })
+      return Effect.ensuring(Effect.mapError(edge.runs.input(runId, prompt, delivery), ofRuns), left)
     }
-    edge.inputs.set(runId, waiting + 1)
-    const left = Effect.sync(() => {
-      const others = (edge.inputs.get(runId) ?? 1) - 1
-      if (others === 0) edge.inputs.delete(runId)
-      else edge.inputs.set(runId, others)
-    })
-    return Effect.ensuring(Effect.mapError(edge.runs.input(runId, prompt, delivery), ofRuns), left)
-  })
+  )
 
 /** A run to begin. */
 export interface Begin {

@@ -12,7 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import { type Begin, begin, type Caller, type Edge, parsed, runnerOf, sendInput } from "./edge.ts"
+import { admitInput, type Begin, begin, type Caller, type Edge, parsed, runnerOf, sendInput } from "./edge.ts"
 import { clientJson } from "./lines.ts"
 import { bodyOf, ofRuns, type Problem, problem, refuse } from "./problem.ts"
 import type { Add } from "./routes.ts"
@@ -135,8 +135,11 @@ const heed = (edge: Edge, runId: string, pacing: Pacing, text: string): Effect.E
       yield* Effect.mapError(edge.runs.interrupt(runId), ofRuns)
     } else if (Predicate.hasProperty(body, "input")) {
       const prompt = yield* fromClient(body.input, Prompt.empty)
+      yield* admitInput(edge, runId)
       // Its answer comes when the message is taken, and other messages must not wait for that.
-      yield* Effect.forkIn(Effect.ignore(sendInput(edge, runId, prompt, "steer")), edge.scope)
+      yield* Effect.forkIn(Effect.ignore(sendInput(edge, runId, prompt, "steer")), edge.scope, {
+        startImmediately: true
+      })
     } else {
       return yield* refuse(400, "A message has input, seen or interrupt.")
     }

@@ -169,7 +169,8 @@ export const serveTraces = (options: TracesOptions): Layer.Layer<Listening, Serv
 }
 
 /**
- * The routes of {@link serve} for a router that a program has. `prefix` puts them below a path.
+ * The routes of {@link serve} for a router that a program has. `prefix` puts them below a path. The router answers what none of them
+ * does, and decides how long a part of an address may be: its `HttpRouter.RouterConfig` allows 100 characters unless it says otherwise.
  *
  * @example
  * import { NodeHttpServer } from "@effect/platform-node"

@@ -406,7 +406,7 @@ describe("who may call", () => {
       const origin = "https://app.example"
       const closed = yield* handling({ runners: { desk } }, hello)
       assert.isNull((yield* ask(closed, get("/runners", { origin }))).headers.get("access-control-allow-origin"))
-      assert.strictEqual((yield* ask(closed, get("/runners", { origin }, "OPTIONS"))).status, 404)
+      assert.strictEqual((yield* ask(closed, get("/runners", { origin }, "OPTIONS"))).status, 405)
       const open = yield* handling({ runners: { desk }, cors: [origin] }, hello)
       const allowed = "access-control-allow-origin"
       assert.strictEqual((yield* ask(open, get("/runners", { origin }))).headers.get(allowed), origin)

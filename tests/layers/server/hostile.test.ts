@@ -79,7 +79,46 @@ describe("an address", () => {
   )
 })
 
+describe("what is not served", () => {
+  it.live("is said to be so, over HTTP and by a function alike", () =>
+    Effect.gen(function* () {
+      const url = yield* listen({ runners: { desk } }, hello)
+      const handler = yield* handling({ runners: { desk } }, hello)
+      for (const [method, path, status, detail] of [
+        ["GET", "/nothing", 404, "GET /runners lists what is"],
+        ["GET", "/runners/desk/", 404, "Nothing is served here"],
+        ["PUT", "/runners", 405, "takes GET"],
+        ["GET", "/runners/desk", 405, "takes POST"],
+        ["POST", "/runs/run_1", 405, "takes GET, DELETE"],
+        ["GET", "/runs/%E0%A4%A", 400, "cannot be read"],
+        ["GET", `/runs/${"x".repeat(5000)}`, 400, "cannot be read"]
+      ] as const) {
+        const answer = raw(url, path, undefined, { method })
+        yield* until(answer.isEnded)
+        const called = yield* ask(handler, get(path, {}, method))
+        assert.deepStrictEqual([answer.status(), called.status], [status, status], path)
+        assert.include(called.body.detail, detail)
+        assert.deepStrictEqual(JSON.parse(answer.text()), called.body)
+        if (status === 405) assert.include(detail, called.headers.get("allow")!)
+      }
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("a session", () => {
+  it.live("with an id as long as it may be is read and removed by it", () =>
+    Effect.gen(function* () {
+      const handler = yield* handling({ runners: { desk } }, Layer.merge(hello, SessionStore.layerMemory))
+      for (const session of ["x".repeat(200), "💥".repeat(100), "漢".repeat(200)]) {
+        yield* ask(handler, post("/runners/desk", { input: "Hi", session }))
+        const path = `/sessions/${encodeURIComponent(session)}`
+        assert.strictEqual((yield* ask(handler, get(path))).body.id, session)
+        assert.strictEqual((yield* ask(handler, get(path, {}, "DELETE"))).status, 204)
+        assert.strictEqual((yield* ask(handler, get(path))).status, 404)
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.live("with an id that no store could keep is refused", () =>
     Effect.gen(function* () {
       const handler = yield* handling({ runners: { desk } }, Layer.merge(hello, SessionStore.layerMemory))

@@ -9,9 +9,8 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { errorCodeOf } from "../../internal/http/errorCode.ts"
 import { type Edge, make } from "./edge.ts"
-import { problem } from "./problem.ts"
+import { answered, know, ownRouter } from "./ownRouter.ts"
 import { protocols } from "./protocols.ts"
-import { respond } from "./respond.ts"
 import { routesOf, traceRoutesOf } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
 import { pruneIdle } from "./sessions.ts"
@@ -49,16 +48,15 @@ export const serve = (
       Scope.provide(scope),
       Effect.mapError(({ cause }) => ({ code: errorCodeOf(cause) }))
     )
-    const context = yield* Layer.build(HttpRouter.layer)
-    const router = Context.get(context, HttpRouter.HttpRouter)
-    yield* router.addAll(runners.size === 0 ? traceRoutesOf(edge) : routesOf(edge, protocols))
-    yield* Scope.provide(server.serve(Effect.catchCause(router.asHttpEffect(), () => Effect.succeed(notFound))), scope)
+    const router = Context.get(yield* Layer.build(ownRouter), HttpRouter.HttpRouter)
+    const routes = runners.size === 0 ? traceRoutesOf(edge) : routesOf(edge, protocols)
+    yield* router.addAll(routes)
+    know(router, routes)
+    yield* Scope.provide(server.serve(answered(router)), scope)
     // Registered last, so it runs first: what is under way is answered before the sockets close.
     yield* Effect.addFinalizer(() => end(edge, node, upgraded))
     return addressOf(node, host, port)
   })
-
-const notFound = respond(problem(404, "Nothing is served here. GET /runners lists what is."))
 
 const end = (edge: Edge, node: Server, upgraded: ReadonlySet<Duplex>): Effect.Effect<void> =>
   Effect.andThen(

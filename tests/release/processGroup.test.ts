@@ -1,21 +1,16 @@
 /** Who watches over a group knows it, whenever we are killed. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
-import { afterAll, assert, beforeAll, it } from "vitest"
+import { assert, it } from "vitest"
 import { marked } from "../support/processes.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
-let directory: string
-beforeAll(() => {
-  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-group-"))
-})
-afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+const directory = temporaryFolder()
 
 it("a process that is killed before it has reported its group leaves none", async () => {
   const group = new URL("../../src/layers/internal/process/group.ts", import.meta.url).href
-  const mark = `TROUPE_GROUP=${path.basename(directory)}`
+  const mark = `TROUPE_GROUP=${path.basename(directory())}`
   const program = `
     import childProcess from "node:child_process"
     import * as fs from "node:fs"
@@ -41,7 +36,10 @@ it("a process that is killed before it has reported its group leaves none", asyn
       cwd: ".",
       mark: ${JSON.stringify(mark)}
     })`
-  const ours = spawn(process.execPath, ["--input-type=module", "--eval", program], { cwd: directory, stdio: "inherit" })
+  const ours = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: directory(),
+    stdio: "inherit"
+  })
   const [, signal] = (await once(ours, "exit")) as [number | null, string | null]
   assert.strictEqual(signal, "SIGKILL")
   const left = marked(mark)

@@ -1,20 +1,12 @@
-/** What the tests of a cassette's file share: a model on one, a folder that goes away, and what failed. */
-import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
+/** What the tests of a cassette's file share: a model on one, and what failed. */
 import { inspect } from "node:util"
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Redacted } from "effect"
+import { Cause, Exit, Layer, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, Cassette, OpenAi } from "troupe"
 
 export const secret = "sk-very-secret-0123456789"
 export const talker = Agent.make("talker", { retry: "none" })
-
-export const directory = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
-  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
-)
 
 export const model = (
   url: string | undefined,

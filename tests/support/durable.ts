@@ -1,18 +1,13 @@
 /** For tests of durable runs: a file of SQLite in a folder of its own, and engines on it. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, type Layer, type Scope } from "effect"
 import * as Durable from "troupe/Durable"
 import { CurrentJournal } from "../../src/services/Journal.ts"
+import { scopedFolder } from "./temporaryFolder.ts"
 
 /** A file in a folder that is removed with the scope. */
-export const temporaryFile: Effect.Effect<string, never, Scope.Scope> = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "troupe-durable-"))),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-  ),
-  (folder) => join(folder, "runs.db")
+export const temporaryFile: Effect.Effect<string, never, Scope.Scope> = Effect.map(scopedFolder, (folder) =>
+  join(folder, "runs.db")
 )
 
 /** An engine that is quick to notice, and that gives up at once what it must give up. */

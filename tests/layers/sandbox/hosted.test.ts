@@ -1,24 +1,23 @@
 /** A hosted sandbox, by a session that has the shape of the AI SDK's: here over a directory. */
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Readable, Writable } from "node:stream"
 import type { Experimental_SandboxSession } from "@ai-sdk/provider-utils"
 import { Effect } from "effect"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { Sandbox, Skills } from "troupe"
 import { commandLaws, filesLaws, within } from "../../support/sandboxLaws.ts"
 import { folder, skill } from "../../support/skillFolders.ts"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 
 let base: string
 let root: string
-beforeEach(() => {
-  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-hosted-")))
+folderOfEachTest((folder) => {
+  base = folder
   root = path.join(base, "root")
   fs.mkdirSync(root)
 })
-afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
 
 const orNull = <A>(work: () => A): A | null => {
   try {

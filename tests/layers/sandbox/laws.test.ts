@@ -1,11 +1,10 @@
 /** The sandboxes that need nothing but this machine, by the laws of all. */
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit, Stream } from "effect"
 import { ChildProcess } from "effect/process"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import {
   Agent,
   AgentTool,
@@ -21,16 +20,16 @@ import {
 } from "troupe"
 import { Engine } from "../../support/codeEngine.ts"
 import { commandLaws, filesLaws, groupLaws, linkLaws, output, raceLaws, within } from "../../support/sandboxLaws.ts"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { edges } from "../../support/toolCalls.ts"
 
 let base: string
 let root: string
-beforeEach(() => {
-  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-sandbox-")))
+folderOfEachTest((folder) => {
+  base = folder
   root = path.join(base, "root")
   fs.mkdirSync(root)
 })
-afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
 
 const git = (...args: ReadonlyArray<string>) =>
   execFileSync("git", ["-c", "user.name=x", "-c", "user.email=x@x.x", ...args], { cwd: root, encoding: "utf8" })

@@ -1,6 +1,5 @@
 /** What is recorded is replayed: without the server, without a key, on both edges and across them. */
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Exit, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
@@ -10,16 +9,12 @@ import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent } from "tro
 import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import { error, type Reply, text, toolCalls } from "../../support/openAiServer.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
 const secret = "sk-very-secret-0123456789"
 
 type Edge = keyof typeof exitOn
 const other = (edge: Edge): Edge => (edge === "async" ? "sync" : "async")
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
-  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
-)
 
 const add = AgentTool.fromFunction("add", {
   description: "Adds",
@@ -58,7 +53,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
         Effect.gen(function* () {
           const server = yield* ChildServer.Server
           const url = yield* server.script(...replies)
-          const file = path.join(yield* directory, "fixtures/cassette.json")
+          const file = path.join(yield* scopedFolder, "fixtures/cassette.json")
           const run = (mode: "record" | "replay", edge: Edge, program: Program<A>) => {
             const Tape = Cassette.layer({ path: file, mode, unused: "die", ...more.cassette })
             const options: OpenAi.Options = { model: "m", baseUrl: url, api, retry: "none", ...more.model }
@@ -234,7 +229,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
             const race = Parallel.make("race", { slow, fast }, { mode: Parallel.race })
             const server = yield* ChildServer.Server
             const url = yield* server.script(text("late", { hang: true }), text("soon"))
-            const file = path.join(yield* directory, "race.json")
+            const file = path.join(yield* scopedFolder, "race.json")
             const run = (mode: "record" | "replay") =>
               exitOn[edge](
                 race.run("Go.").pipe(
@@ -287,7 +282,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
         it.effect("writes what there was when the run fails, and only whole exchanges when it is interrupted", () =>
           Effect.gen(function* () {
             const server = yield* ChildServer.Server
-            const file = path.join(yield* directory, "cut.json")
+            const file = path.join(yield* scopedFolder, "cut.json")
             const use = (program: Program<unknown>, ...replies: ReadonlyArray<Reply>) =>
               Effect.gen(function* () {
                 const url = yield* server.script(...replies)
@@ -339,7 +334,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
     Effect.gen(function* () {
       const server = yield* ChildServer.Server
       const url = yield* server.script(text("Hello, hello!", { hangAfter: 3 }))
-      const file = path.join(yield* directory, "cut.json")
+      const file = path.join(yield* scopedFolder, "cut.json")
       const use = <A, E>(mode: "record" | "replay", program: Effect.Effect<A, E, LanguageModel.LanguageModel>) =>
         Effect.exit(
           Effect.provide(

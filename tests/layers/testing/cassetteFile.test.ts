@@ -9,8 +9,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Exit, Layer, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Cassette, OpenAi } from "troupe"
-import { directory, failureOf, model, secret, talker } from "../../support/cassettes.ts"
+import { failureOf, model, secret, talker } from "../../support/cassettes.ts"
 import * as OpenAiServer from "../../support/openAiServer.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
 const environment = (value: string | undefined) =>
   Effect.sync(() => {
@@ -39,7 +40,7 @@ describe("when a cassette is recorded", () => {
   const use = (mode: Cassette.Options["mode"], config: string | undefined, exists = false, env?: string) =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("first"), OpenAiServer.text("second")])
-      const file = path.join(yield* directory, "a/b/c.json")
+      const file = path.join(yield* scopedFolder, "a/b/c.json")
       const run = (mode: Cassette.Options["mode"]) =>
         Effect.gen(function* () {
           const cassette = yield* Cassette.Cassette
@@ -105,7 +106,7 @@ describe("when a cassette is recorded", () => {
   it.live("a cassette next to the model, or around the program, is used as well", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const Model = OpenAi.layer({ model: "m", baseUrl: server.url, retry: "none", apiKey: Redacted.make(secret) })
       const beside = Layer.merge(Model, Cassette.layer({ path: file, mode: "record" }))
       assert.strictEqual(yield* talker.run("Hi").pipe(Effect.provide(beside)), "Hello!")
@@ -120,7 +121,7 @@ describe("when a cassette is recorded", () => {
   it.live("the path may be a file URL", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const file = path.join(yield* directory, "a b.json")
+      const file = path.join(yield* scopedFolder, "a b.json")
       yield* talker.run("Hi").pipe(Effect.provide(model(server.url, { path: pathToFileURL(file), mode: "record" })))
       assert.isTrue(fs.existsSync(file))
     })
@@ -128,7 +129,7 @@ describe("when a cassette is recorded", () => {
 
   it.live("a run without a request leaves the file as it was", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       fs.writeFileSync(file, "what was there")
       yield* Effect.void.pipe(Effect.provide(model("http://127.0.0.1:1/v1", { path: file, mode: "record" })))
       assert.strictEqual(fs.readFileSync(file, "utf8"), "what was there")
@@ -141,7 +142,7 @@ describe("when a cassette is recorded", () => {
       const server = yield* OpenAiServer.make(({ body }) =>
         OpenAiServer.text(body["messages"][0].content === "b" ? "B" : "A", { headers: { date: String(Math.random()) } })
       )
-      const folder = yield* directory
+      const folder = yield* scopedFolder
       const record = (name: string, ...inputs: ReadonlyArray<string>) =>
         Effect.gen(function* () {
           const file = path.join(folder, name)
@@ -163,7 +164,7 @@ describe("two layers on one file", () => {
   it.live("are refused while one records, however the path is spelled, and only then", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const folder = yield* directory
+      const folder = yield* scopedFolder
       const file = path.join(folder, "a.json")
       fs.symlinkSync(folder, path.join(folder, "link"))
       const second = (spelled: string) =>
@@ -186,7 +187,7 @@ describe("two layers on one file", () => {
   it.live("what a killed process has left behind does not count", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const file = path.join(fs.realpathSync(yield* directory), "a.json")
+      const file = path.join(fs.realpathSync(yield* scopedFolder), "a.json")
       const { pid } = spawnSync(process.execPath, ["--version"])
       fs.writeFileSync(`${file}.recording`, `${pid}\n`)
       yield* talker.run("Hi").pipe(Effect.provide(model(server.url, { path: file, mode: "record" })))
@@ -233,7 +234,7 @@ describe("a file that cannot be used", () => {
   for (const [name, [text, at, problem]] of Object.entries(broken)) {
     it.live(name, () =>
       Effect.gen(function* () {
-        const file = path.join(yield* directory, "a.json")
+        const file = path.join(yield* scopedFolder, "a.json")
         fs.writeFileSync(file, text)
         for (const mode of ["replay", "auto"] as const) {
           const exit = yield* Effect.exit(talker.run("Hi").pipe(Effect.provide(model(undefined, { path: file, mode }))))
@@ -251,7 +252,7 @@ describe("a file that cannot be used", () => {
 
   it.live("a directory, one under a file, and a special file", () =>
     Effect.gen(function* () {
-      const folder = yield* directory
+      const folder = yield* scopedFolder
       fs.writeFileSync(path.join(folder, "file"), "")
       // A pipe, a device: what is not made of bytes must not be replaced by a file.
       const socket = path.join(folder, "socket")
@@ -271,7 +272,7 @@ describe("a file that cannot be used", () => {
   it.live("one that cannot be written at the end: a defect, and nothing is left behind", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const program = Effect.tap(talker.run("Hi"), () =>
         Effect.sync(() => {
           fs.mkdirSync(path.join(file, "in the way"), { recursive: true })
@@ -288,7 +289,7 @@ describe("a file that cannot be used", () => {
 describe("what is left over", () => {
   const recorded = Effect.gen(function* () {
     const server = yield* OpenAiServer.make([OpenAiServer.text("A"), OpenAiServer.text("B")])
-    const file = path.join(yield* directory, "a.json")
+    const file = path.join(yield* scopedFolder, "a.json")
     yield* Effect.andThen(talker.run("a"), talker.run("b")).pipe(
       Effect.provide(model(server.url, { path: file, mode: "record", unused: "die" }))
     )

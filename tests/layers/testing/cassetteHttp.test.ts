@@ -1,6 +1,5 @@
 /** Cassettes for all clients of `effect/http`, on both edges. */
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe, it, layer } from "@effect/vitest"
@@ -17,11 +16,8 @@ import { Agent, Cassette, OpenAi, SyncEdge } from "troupe"
 import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import { error, text } from "../../support/openAiServer.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
-  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
-)
 const failureOf = <E>(exit: Exit.Exit<unknown, E>): E =>
   Exit.isSuccess(exit) ? assert.fail(`succeeded with ${JSON.stringify(exit.value)}`) : (Cause.squash(exit.cause) as E)
 const valueOf = <A>(exit: Exit.Exit<A, unknown>): A =>
@@ -51,7 +47,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette.layerHttpClien
         Effect.gen(function* () {
           const server = yield* ChildServer.Server
           const url = yield* server.script(text("Hello!"), error(503, "busy"), text("never", { resetAfter: 0 }))
-          const file = path.join(yield* directory, "a.json")
+          const file = path.join(yield* scopedFolder, "a.json")
           const program = Effect.gen(function* () {
             const client = yield* HttpClient.HttpClient
             const response = yield* client.execute(ask(url, "Hi"))
@@ -94,7 +90,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette.layerHttpClien
         Effect.gen(function* () {
           const server = yield* ChildServer.Server
           const url = yield* server.script(text("Hello!"))
-          const file = path.join(yield* directory, "a.json")
+          const file = path.join(yield* scopedFolder, "a.json")
           const use = (mode: "record" | "replay", words: string) =>
             run(
               HttpClient.HttpClient.pipe(
@@ -127,7 +123,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette.layerHttpClien
         Effect.gen(function* () {
           const server = yield* ChildServer.Server
           const url = yield* server.script(text("one"), text("two"))
-          const file = path.join(yield* directory, "a.json")
+          const file = path.join(yield* scopedFolder, "a.json")
           const agent = Agent.make("agent", { retry: "none" })
           const program = Effect.gen(function* () {
             const client = yield* HttpClient.HttpClient
@@ -192,7 +188,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("keeps the chunks of a stream, and the events in them as lines of their own", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const chunks = ["data: 1\n\nda", "ta: 2\n\ndata: 3\n\n", "data: 4\n\n"]
       assert.deepStrictEqual(yield* use(file, "record", read, fake(chunks)), chunks)
       assert.deepStrictEqual(yield* use(file, "replay", read, fake([])), chunks)
@@ -206,7 +202,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("shows no secret of an address, neither in the file nor in errors", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const get = (page: number) =>
         HttpClient.get("https://example.com/events", {
           urlParams: { api_key: "a-query-secret", page },
@@ -231,7 +227,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("sends a body that is a stream once, and as it was", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const bodies: Array<unknown> = []
       let reads = 0
       const program = Effect.suspend(() =>
@@ -254,7 +250,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("replays a form with files for the same form, and for no other one", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const send = (content: string) =>
         Effect.suspend(() => {
           const form = new FormData()
@@ -271,7 +267,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("records and replays what the client below gives: no body, any status, every cookie, the last address", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const answering = (make: () => Response) =>
         Layer.succeed(
           HttpClient.HttpClient,
@@ -306,7 +302,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("says in the file why a connection was lost", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" })
       const client = Layer.succeed(
         HttpClient.HttpClient,
@@ -331,7 +327,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("gives the errors of the client below as they are", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const original = (request: HttpClientRequest.HttpClientRequest) =>
         new HttpClientError.HttpClientError({
           reason: new HttpClientError.InvalidUrlError({ request, cause: undefined, description: "mine" })
@@ -347,7 +343,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("makes one span for each request, recording and replaying", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       for (const mode of ["record", "replay"] as const) {
         const spans: Array<string> = []
         const tracer = Tracer.make({
@@ -364,7 +360,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("keeps servers apart that are asked the same", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const client = Layer.succeed(
         HttpClient.HttpClient,
         HttpClient.make((request, { hostname }) =>
@@ -388,7 +384,7 @@ describe("Cassette.layerHttpClient", () => {
 
   it.live("marks a stream whose reader has gone, and replays what had come", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const first = Effect.flatMap(HttpClient.get("https://example.com/events"), ({ stream }) =>
         Stream.runHead(Stream.decodeText(stream))
       )

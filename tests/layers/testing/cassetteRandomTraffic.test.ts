@@ -1,6 +1,5 @@
 /** Random scripts: what is replayed is what was recorded, on both edges, and bodies lose nothing in the file. */
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
@@ -12,6 +11,7 @@ import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import type { Reply } from "../../support/openAiServer.ts"
 import { cases } from "../../support/cases.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
 const Sometimes = <S extends Schema.Top>(schema: S) => Schema.UndefinedOr(schema)
 const secret = "sk-very-secret-0123456789"
@@ -102,10 +102,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
                 return { ...one, calls: calls.length === 0 ? undefined : calls }
               })
               const url = yield* server.script(...replies)
-              const directory = yield* Effect.acquireRelease(
-                Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
-                (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true }))
-              )
+              const directory = yield* scopedFolder
               const file = path.join(directory, "a.json")
               const use = (mode: "record" | "replay", edge: "async" | "sync") =>
                 exitOn[edge](

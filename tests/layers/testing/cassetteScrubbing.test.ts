@@ -6,8 +6,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
 import type { Cassette, OpenAi } from "troupe"
-import { directory, failureOf, model, secret, talker } from "../../support/cassettes.ts"
+import { failureOf, model, secret, talker } from "../../support/cassettes.ts"
 import * as OpenAiServer from "../../support/openAiServer.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
 const organization = "org-AbCdEf0123456789"
 
@@ -45,7 +46,7 @@ describe("what a cassette never holds", () => {
               }
             }
           ])
-          const file = path.join(yield* directory, "a.json")
+          const file = path.join(yield* scopedFolder, "a.json")
           const more: Partial<OpenAi.Options> = {
             organization,
             project: "proj_0123456789abcdef",
@@ -108,7 +109,7 @@ describe("what a cassette never holds", () => {
   it.live("the key: not in what is said of a request that differs", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       yield* talker.run(`My key is ${secret}.`).pipe(Effect.provide(model(server.url, { path: file, mode: "record" })))
       const exit = yield* Effect.exit(
         talker
@@ -124,7 +125,7 @@ describe("what a cassette never holds", () => {
   it.live("what the user takes out of it, which may differ from run to run", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Today is 2026-11-21, Alice.")])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const scrub = (text: string) => text.replaceAll(/\d{4}-\d\d-\d\d/g, "<date>").replaceAll("Alice", "<name>")
       const ask = (date: string, mode: "record" | "replay") =>
         talker
@@ -152,7 +153,7 @@ describe("what a cassette never holds", () => {
         OpenAiServer.text(spellings.join(" and ")),
         OpenAiServer.text(spellings.join(" and "))
       ])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const basic = `Basic ${Buffer.from(`somebody:${password}`).toString("base64")}`
       const way = { path: file, mode: "record" as const }
       for (const headers of [{ "x-api-key": password }, { authorization: basic }] as const) {
@@ -169,7 +170,7 @@ describe("what a cassette never holds", () => {
       const secret = "-----BEGIN KEY-----\nabc\tdefgh\r\n-----END KEY-----"
       const said = [secret, JSON.stringify(secret), JSON.stringify({ text: JSON.stringify(secret) })].join(" and ")
       const server = yield* OpenAiServer.make([OpenAiServer.text(said)])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const url = `${server.url}?key=${encodeURIComponent(secret)}`
       yield* Effect.exit(talker.run(said).pipe(Effect.provide(model(url, { path: file, mode: "record" }))))
       const text = fs.readFileSync(file, "utf8")
@@ -181,7 +182,7 @@ describe("what a cassette never holds", () => {
   it.live("a key that is given as what stands in its place", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("It is [redacted].")])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const ask = (mode: "record" | "replay", key: string) =>
         talker
           .run("Is it redacted?")
@@ -194,7 +195,7 @@ describe("what a cassette never holds", () => {
   it.live("credentials in an address", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       const url = `${server.url}?api_key=a-query-secret&version=2#`
       const ask = (mode: "record" | "replay") =>
         Effect.exit(talker.run("Hi").pipe(Effect.provide(model(url, { path: file, mode }))))

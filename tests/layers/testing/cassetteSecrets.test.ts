@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { Cassette } from "troupe"
-import { directory } from "../../support/cassettes.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
 const serving = (body: string, headers: Readonly<Record<string, string>>) =>
   Effect.map(
@@ -57,7 +57,7 @@ describe("a cassette's file", () => {
       data.set("q", "plain words")
       const multipart = post("/form").pipe(HttpClientRequest.bodyFormData(data))
       const program = Effect.andThen(Effect.andThen(send(form), send(json)), send(multipart))
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       yield* Effect.provide(program, taped(file, "record"))
       const text = fs.readFileSync(file, "utf8")
       assert.deepStrictEqual(text.match(/SECRET.|ghp_|AKIA/g), null)
@@ -79,7 +79,7 @@ describe("a cassette's file", () => {
         }
         return yield* send(again(access_token))
       })
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       yield* Effect.provide(program, taped(file, "record"))
       assert.notInclude(fs.readFileSync(file, "utf8"), token)
       yield* Effect.provide(program, taped(file, "replay"))
@@ -89,7 +89,7 @@ describe("a cassette's file", () => {
   it.live("can be read by its owner only, also where it was readable before", () =>
     Effect.gen(function* () {
       const url = yield* serving("hello", {})
-      const file = path.join(yield* directory, "a.json")
+      const file = path.join(yield* scopedFolder, "a.json")
       fs.writeFileSync(file, "{}", { mode: 0o644 })
       yield* Effect.provide(send(HttpClientRequest.make("GET")(url)), taped(file, "record"))
       assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600)
@@ -99,7 +99,7 @@ describe("a cassette's file", () => {
   it.live("is written through no link that stands in the way of its temporary file", () =>
     Effect.gen(function* () {
       const url = yield* serving("hello", {})
-      const folder = yield* directory
+      const folder = yield* scopedFolder
       const file = path.join(folder, "a.json")
       const victim = path.join(folder, "victim")
       fs.writeFileSync(victim, "mine")

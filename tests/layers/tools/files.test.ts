@@ -5,19 +5,19 @@ import * as fs from "node:fs"
 import nodeFs from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
 import * as net from "node:net"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit } from "effect"
 import type { Tool } from "effect/ai"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { Agent, FileTools, Parallel, Runner, RunError, SyncEdge, TestModel } from "troupe"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let base: string
 let root: string
 let secret: string
-beforeEach(() => {
-  base = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-files-"))
+folderOfEachTest((folder) => {
+  base = folder
   root = path.join(base, "root")
   fs.mkdirSync(path.join(root, "src/deep"), { recursive: true })
   secret = path.join(base, "secret.txt")
@@ -28,7 +28,6 @@ beforeEach(() => {
   fs.mkdirSync(path.join(root, "node_modules"))
   fs.writeFileSync(path.join(root, "node_modules/x.ts"), "llama")
 })
-afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
 const put = (file: string, content: string | Uint8Array) => fs.writeFileSync(path.join(root, file), content)
 const get = (file: string) => fs.readFileSync(path.join(root, file), "utf8")
 

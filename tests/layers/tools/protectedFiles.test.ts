@@ -1,17 +1,16 @@
 /** Files that the file tools keep away from: what would run programs of a model's, and what holds secrets. */
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit } from "effect"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { FileTools, RunError } from "troupe"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let root: string
-beforeEach(() => {
-  root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-denied-")))
+folderOfEachTest((folder) => {
+  root = folder
 })
-afterEach(() => fs.rmSync(root, { recursive: true, force: true }))
 const put = (file: string, text = "secret") => {
   fs.mkdirSync(path.dirname(path.join(root, file)), { recursive: true })
   fs.writeFileSync(path.join(root, file), text)

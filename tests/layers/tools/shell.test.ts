@@ -2,24 +2,21 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit, Stream } from "effect"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { afterEach, assert, describe, it } from "vitest"
 import { Agent, RunError, ShellTools, TestModel } from "troupe"
 import { nodeArguments } from "../../support/mcpProcess.ts"
 import { descendants } from "../../support/processes.ts"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let cwd: string
 let ours: ChildProcess | undefined
-beforeEach(() => {
-  cwd = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-shell-")))
+folderOfEachTest((folder) => {
+  cwd = folder
 })
-afterEach(() => {
-  ours?.kill("SIGKILL")
-  fs.rmSync(cwd, { recursive: true, force: true })
-})
+afterEach(() => void ours?.kill("SIGKILL"))
 const at = (file: string) => path.join(cwd, file)
 const node = process.execPath
 const alive = (file: string) => {

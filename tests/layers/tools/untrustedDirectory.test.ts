@@ -1,20 +1,19 @@
 /** Commands in a directory that somebody else has filled: its files are not the user's configuration, nor his programs. */
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { ShellTools } from "troupe"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { caller, edges } from "../../support/toolCalls.ts"
 
 let base: string
 let clone: string
-beforeEach(() => {
-  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-clone-")))
+folderOfEachTest((folder) => {
+  base = folder
   clone = path.join(base, "clone")
   fs.mkdirSync(clone)
 })
-afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
 
 const put = (file: string, text: string, mode = 0o644) => {
   fs.mkdirSync(path.dirname(path.join(clone, file)), { recursive: true })

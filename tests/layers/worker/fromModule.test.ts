@@ -1,14 +1,14 @@
 /** Tools in worker threads, at both edges. */
 import { execFile } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
 import { Tool } from "effect/ai"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import { Agent, AgentTool, RunError, Runner, SyncEdge, TestModel, WorkerPool, WorkerTool, type RunEvent } from "troupe"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 const url = new URL("../../support/modules/tools.ts", import.meta.url)
 const File = Schema.Struct({ file: Schema.String })
@@ -21,13 +21,9 @@ const blocking = WorkerTool.fromModule(url, {
   parameters: Schema.Struct({ ms: Schema.Finite })
 })
 
-let directory: string
-beforeAll(() => {
-  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-module-"))
-})
-afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+const directory = temporaryFolder()
 let files = 0
-const fresh = () => path.join(directory, `file-${files++}`)
+const fresh = () => path.join(directory(), `file-${files++}`)
 const sizeOf = (file: string) => fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
 /** Waits until all of the files have something in them: until the tools that write them are at work. */
 const grown = (...files: ReadonlyArray<string>) =>

@@ -1,15 +1,14 @@
 /** The contract of models by llama.cpp, on a model with random weights: the form of its answers, by both edges. */
-import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit, Layer, Scope } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { LlamaCpp, SyncEdge } from "troupe"
 import { afterAll, beforeAll } from "vitest"
 import { suite } from "../../contract/model.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 import { writeTinyGguf } from "../../support/tinyGguf.ts"
 
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-llamacpp-"))
+const folder = temporaryFolder()()
 const modelPath = path.join(folder, "tiny.gguf")
 writeTinyGguf(modelPath)
 
@@ -40,4 +39,3 @@ for (const edge of ["async", "sync"] as const) {
     edge: edge === "sync" ? "sync" : undefined
   })
 }
-afterAll(() => fs.rmSync(folder, { recursive: true }))

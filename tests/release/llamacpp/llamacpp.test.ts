@@ -3,7 +3,6 @@
  * and in one alongside it on the sync edge.
  */
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
@@ -13,18 +12,17 @@ import * as AgentTool from "troupe/AgentTool"
 import * as LlamaCpp from "troupe/LlamaCpp"
 import * as ModelInfo from "troupe/ModelInfo"
 import * as Models from "troupe/Models"
-import { afterAll } from "vitest"
 import { processes } from "../../../src/layers/llamacpp/internal/elsewhere.ts"
 import { loaded } from "../../../src/layers/llamacpp/internal/here.ts"
 import { isSync } from "../../../src/services/SyncBridge.ts"
 import { orderSuite } from "../../contract/embedding.ts"
 import { it as onBoth } from "../../support/edges.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 import { writeTinyGguf } from "../../support/tinyGguf.ts"
 
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-llamacpp-"))
+const folder = temporaryFolder()()
 const modelPath = path.join(folder, "tiny.gguf")
 writeTinyGguf(modelPath)
-afterAll(() => fs.rmSync(folder, { recursive: true }))
 
 const options = { modelPath, threads: 1, gpu: false, contextTokens: 1024 } as const
 const layer = (more: Partial<LlamaCpp.Options> = {}) => LlamaCpp.layer({ ...options, maxOutputTokens: 40, ...more })

@@ -6,28 +6,27 @@ import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as net from "node:net"
-import * as os from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import * as RunError from "troupe/RunError"
 import * as Sandbox from "troupe/Sandbox"
 import { nodeArguments } from "../../support/mcpProcess.ts"
 import { hasBubblewrap } from "../../support/bubblewrap.ts"
 import { commandLaws, filesLaws, groupLaws, linkLaws, output, raceLaws, within } from "../../support/sandboxLaws.ts"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { edges } from "../../support/toolCalls.ts"
 
 let base: string
 let root: string
-beforeEach(() => {
-  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-bwrap-")))
+folderOfEachTest((folder) => {
+  base = folder
   fs.chmodSync(base, 0o755)
   root = path.join(base, "root")
   fs.mkdirSync(root)
 })
-afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
 
 const git = (...args: ReadonlyArray<string>) =>
   execFileSync("git", ["-c", "user.name=x", "-c", "user.email=x@x.x", ...args], { cwd: root, encoding: "utf8" })

@@ -4,15 +4,15 @@
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { Effect } from "effect"
 import { ChildProcess } from "effect/process"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import * as Sandbox from "troupe/Sandbox"
 import * as Skills from "troupe/Skills"
 import { commandLaws, filesLaws, groupLaws, linkLaws, output, within } from "../../support/sandboxLaws.ts"
 import { folder, skill } from "../../support/skillFolders.ts"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 
 const docker = process.env["CONTAINER_ENGINE"] ?? "docker"
 const image = process.env["CONTAINER_IMAGE"] ?? "debian:stable-slim"
@@ -21,13 +21,12 @@ const hasEngine = asks("image", "inspect", image).status === 0
 
 let base: string
 let root: string
-beforeEach(() => {
-  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-container-")))
+folderOfEachTest((folder) => {
+  base = folder
   fs.chmodSync(base, 0o755)
   root = path.join(base, "root")
   fs.mkdirSync(root)
 })
-afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
 
 const inContainer = () => {
   const subject = {

@@ -4,11 +4,12 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
-import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { afterEach, assert, describe, it } from "vitest"
 import * as Sandbox from "troupe/Sandbox"
 import * as Skills from "troupe/Skills"
 import { folder, skill } from "../../support/skillFolders.ts"
 import { commandLaws, filesLaws, groupLaws, within } from "../../support/sandboxLaws.ts"
+import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { edges } from "../../support/toolCalls.ts"
 
 /**
@@ -41,8 +42,8 @@ esac
 let base: string
 let root: string
 let before: string | undefined
-beforeEach(() => {
-  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-docker-")))
+folderOfEachTest((folder) => {
+  base = folder
   root = path.join(base, "root")
   fs.mkdirSync(root)
   fs.writeFileSync(path.join(base, "docker"), fake, { mode: 0o755 })
@@ -52,7 +53,6 @@ beforeEach(() => {
 afterEach(() => {
   if (before === undefined) delete process.env["DOCKER_CONFIG"]
   else process.env["DOCKER_CONFIG"] = before
-  fs.rmSync(base, { recursive: true, force: true })
 })
 const layer = (options: Partial<Sandbox.DockerOptions> = {}) =>
   Sandbox.layerDocker({ image: "node:24", root, docker: path.join(base, "docker"), ...options })

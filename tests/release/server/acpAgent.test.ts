@@ -1,6 +1,5 @@
 /** Programs that speak ACP as runners: one of the protocol's own SDK, and ones that misbehave, each a real process. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import path from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
@@ -9,6 +8,7 @@ import * as AcpAgent from "troupe/AcpAgent"
 import * as Approvals from "troupe/Approvals"
 import { until } from "../../support/agentServer.ts"
 import { collect } from "../../support/grammar.ts"
+import { scopedFolder } from "../../support/temporaryFolder.ts"
 
 const main = fileURLToPath(new URL("../../support/acpAgentMain.ts", import.meta.url))
 /** What Node compiles is kept, so that processes start fast. */
@@ -31,11 +31,6 @@ const answering = (answers: ReadonlyArray<object>) =>
     if (id !== undefined) console.log(JSON.stringify({ jsonrpc: "2.0", id, ...answers[id - 1] }))
   })`
 const act = (act: string, given: object = {}) => JSON.stringify({ act, ...given })
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(path.join(tmpdir(), "acp-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
-)
 
 /** Whether a process lives. A zombie does not. */
 const lives = (pid: number): boolean => {
@@ -123,7 +118,7 @@ describe("AcpAgent", () => {
 
   it.live("cancels the turn, and ends the process with all that it had started", () =>
     Effect.gen(function* () {
-      const file = path.join(yield* folder, "pid")
+      const file = path.join(yield* scopedFolder, "pid")
       const seen: Array<string> = []
       const running = fixture().stream(act("work", { file }))
       const fiber = yield* Effect.forkChild(
@@ -140,7 +135,7 @@ describe("AcpAgent", () => {
 
   it.live("uses files and commands only where the options give them", () =>
     Effect.gen(function* () {
-      const root = yield* folder
+      const root = yield* scopedFolder
       writeFileSync(path.join(root, "a.txt"), "one\ntwo\nthree")
       const given = yield* fixture({ files: { root, write: true }, terminals: true }).run(act("use", { root }))
       const [read, outside, written, ran] = given.split("\n")

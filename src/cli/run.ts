@@ -71,10 +71,16 @@ const sorted = (input: Input): Effect.Effect<Input, CliFailure> => {
   if (Option.isNone(agent) && Option.isSome(question) && isConfig(question.value)) {
     return Effect.succeed({ ...input, agent: question, question: more })
   }
+  if (Option.isNone(agent) && Option.isSome(question) && isCode(question.value)) {
+    return badInput(`a file of code is named by a flag: troupe run --agent ${question.value} "What is 2 + 40?"`)
+  }
   return Option.isNone(more)
     ? Effect.succeed(input)
     : badInput('a question of several words is quoted: troupe run "What is 2 + 40?"')
 }
+
+/** Whether a question is the name of a file that other commands take where `run` takes its question. */
+const isCode = (question: string): boolean => /^\S+\.[cm]?[jt]sx?$/.test(question)
 
 /** The question, or for a runner with another input than a text, what its schema reads in it. */
 const inputFor = (runner: Asked, question: string): Effect.Effect<unknown, CliFailure> => {

@@ -45,4 +45,15 @@ describe("troupe run agent.yaml", () => {
       assert.include(words.message, "a question of several words is quoted")
     })
   )
+
+  it.effect("names the flag for a file of code in place of a question", () =>
+    Effect.gen(function* () {
+      for (const file of ["agents.ts", "./lib/agent.mjs"]) {
+        for (const { code, message } of [yield* ask(file, undefined), yield* ask(file, "What is 2 + 40?")]) {
+          assert.strictEqual(code, 2)
+          assert.include(message, `troupe run --agent ${file} "`)
+        }
+      }
+    })
+  )
 })

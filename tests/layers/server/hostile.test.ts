@@ -412,6 +412,53 @@ describe("a WebSocket", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("is closed by a message that is none of its own, and its bytes may be any", () =>
+    Effect.gen(function* () {
+      const { runner } = endless()
+      const url = yield* listen({ runners: { endless: runner } }, Layer.empty)
+      for (const message of [
+        "null",
+        "5",
+        "[]",
+        "{",
+        '{"interrupt":false}',
+        '{"seen":"all"}',
+        '{"input":{"role":"system"}}'
+      ]) {
+        const state = yield* open(url, "/runners/endless/ws")
+        state.socket.send(JSON.stringify({ input: "Hi" }))
+        yield* until(() => state.messages.length > 0)
+        state.socket.send(message)
+        yield* until(() => state.closed !== 0)
+        assert.deepInclude(state.messages.at(-1), { _tag: "Problem", status: 400 }, message)
+      }
+      const key = "AAAAAAAAAAAAAAAAAAAAAA=="
+      const head = `GET /runners/endless/ws HTTP/1.1\r\nhost: ${url.host}\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${key}\r\n\r\n`
+      for (const bytes of [
+        Buffer.from("garbage that is not a frame"),
+        // A text that is not masked, one that is not UTF-8, one of a terabyte, and a close with a code that is not one.
+        Buffer.from([0x81, 2, 123, 125]),
+        Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe]),
+        Buffer.from([0x81, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 123]),
+        Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0, 1])
+      ]) {
+        const socket = connect(Number(url.port), url.hostname)
+        let isClosed = false
+        socket.on("error", () => {})
+        socket.on("close", () => (isClosed = true))
+        // The server says why, and waits until it is read.
+        socket.resume()
+        socket.write(head)
+        socket.write(bytes)
+        yield* until(() => isClosed || socket.readableEnded, "the end of the socket")
+        socket.destroy()
+      }
+      const answer = raw(url, "/ready", undefined, { method: "GET" })
+      yield* until(answer.isEnded)
+      assert.strictEqual(answer.status(), 200)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("has its turns kept as those of their session", () =>
     Effect.gen(function* () {
       const stores = Layer.mergeAll(hello, SessionStore.layerMemory, TraceStore.layerMemory)

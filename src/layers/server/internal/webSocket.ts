@@ -131,7 +131,7 @@ const heed = (edge: Edge, runId: string, pacing: Pacing, text: string): Effect.E
     if (Predicate.hasProperty(body, "seen") && typeof body.seen === "number") {
       pacing.seen = Math.max(pacing.seen ?? 0, body.seen)
       pacing.room.openUnsafe()
-    } else if (Predicate.hasProperty(body, "interrupt")) {
+    } else if (Predicate.hasProperty(body, "interrupt") && body.interrupt === true) {
       yield* Effect.mapError(edge.runs.interrupt(runId), ofRuns)
     } else if (Predicate.hasProperty(body, "input")) {
       const prompt = yield* fromClient(body.input, Prompt.empty)

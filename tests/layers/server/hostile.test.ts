@@ -412,7 +412,7 @@ describe("a WebSocket", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is closed by a message that is none of its own, and its bytes may be any", () =>
+  it.live("is closed by a message that it does not know, and bears any bytes", () =>
     Effect.gen(function* () {
       const { runner } = endless()
       const url = yield* listen({ runners: { endless: runner } }, Layer.empty)

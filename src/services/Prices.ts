@@ -201,7 +201,13 @@ export const layerGenaiPrices: Layer.Layer<never, PricesUnavailable> = Layer.eff
   Effect.gen(function* () {
     const around = yield* CurrentPrices
     const { calcPrice } = yield* Effect.tryPromise({
-      try: () => import("@pydantic/genai-prices").catch(absent),
+      try: async () => {
+        try {
+          return await import("@pydantic/genai-prices")
+        } catch (error) {
+          return absent(error)
+        }
+      },
       catch: (cause) => new PricesUnavailable({ package: "@pydantic/genai-prices", cause })
     })
     const given: Prices = {

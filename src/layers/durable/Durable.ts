@@ -643,15 +643,20 @@ export const layerPostgres = (
   assertOptions(subject, options, new Set(["url", "maxConnections", "prepare", ...engineOptions]))
   const settings = settingsOf(subject, options)
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
-  const database = Effect.map(
-    loaded(() => import("@effect/sql-pg/PgClient").catch(absent), "npm install @effect/sql-pg"),
-    ({ layer }) => {
-      const { maxConnections = 10, prepare = true } = options
-      // What a step gave may be large, and a run whose steps cannot be read goes on nowhere. This is what a column can hold.
-      return layer({ url, maxConnections, prepare, maxMessageSize: 1_100_000_000 })
-    }
-  )
+  const database = Effect.map(loaded(pgClient, "npm install @effect/sql-pg"), ({ layer }) => {
+    const { maxConnections = 10, prepare = true } = options
+    // What a step gave may be large, and a run whose steps cannot be read goes on nowhere. This is what a column can hold.
+    return layer({ url, maxConnections, prepare, maxMessageSize: 1_100_000_000 })
+  })
   return engineOn(database, settings)
+}
+
+const pgClient = async () => {
+  try {
+    return await import("@effect/sql-pg/PgClient")
+  } catch (error) {
+    return absent(error)
+  }
 }
 
 const unusable = (cause: unknown): DurableError =>

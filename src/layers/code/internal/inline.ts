@@ -1,6 +1,7 @@
 /** The engine on quickjs-wasi in the thread that asks: for browsers and workers, where nothing of Node is. */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
+import { absent } from "../../../internal/optional.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { CodeEngineError, type Program, type Running, type Turn } from "../../../services/CodeEngine.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
@@ -18,18 +19,19 @@ interface Engine {
 /** The WebAssembly of `quickjs-wasi`: its bytes, or a compiled `WebAssembly.Module`. */
 export type Wasm = ArrayBuffer | Uint8Array | Compiled
 
-const absent = (error: unknown): never => {
-  throw error
-}
-
 const compile = (bytes: ArrayBuffer | Uint8Array): Promise<Compiled> =>
   (globalThis as unknown as { readonly WebAssembly: { readonly compile: typeof compile } }).WebAssembly.compile(bytes)
 
 /** Loads the engine. */
 export const load = Effect.fnUntraced(function* (wasm: Wasm): Effect.fn.Return<Engine, CodeEngineError> {
   const { QuickJS } = yield* Effect.tryPromise({
-    // Caught here, so that a bundler knows that it may be absent.
-    try: () => import("quickjs-wasi").catch(absent),
+    try: async () => {
+      try {
+        return await import("quickjs-wasi")
+      } catch (error) {
+        return absent(error)
+      }
+    },
     catch: (error) => new CodeEngineError({ problem: messageOf(error), remedy: "Install it: npm install quickjs-wasi" })
   })
   const module = yield* Effect.tryPromise({

@@ -8,7 +8,8 @@ import type { ContextOptions, Source } from "./protocol.ts"
 import { load, type Package, type Session } from "./session.ts"
 
 /** Not written as a literal, which bundlers would look for. */
-const imported = (name: string): Promise<Package> => import(name) as Promise<Package>
+const imported = (name: string): Promise<Package> =>
+  import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ name) as Promise<Package>
 
 interface Entry {
   users: number

@@ -22,18 +22,11 @@ export interface Sdk extends IncomingParts {
 let loaded: Promise<Sdk> | undefined
 
 /** The SDK in this thread. Rejects when it is not installed. */
-export const load = (): Promise<Sdk> =>
-  (loaded ??= Promise.all([
-    import("@modelcontextprotocol/sdk/client/index.js").catch(absent),
-    import("@modelcontextprotocol/sdk/client/streamableHttp.js").catch(absent),
-    import("@modelcontextprotocol/sdk/client/sse.js").catch(absent),
-    import("@modelcontextprotocol/sdk/client/auth.js").catch(absent),
-    import("@modelcontextprotocol/sdk/client/stdio.js").catch(absent),
-    import("@modelcontextprotocol/sdk/inMemory.js").catch(absent),
-    import("@modelcontextprotocol/sdk/shared/auth.js").catch(absent),
-    import("@modelcontextprotocol/sdk/shared/stdio.js").catch(absent),
-    import("@modelcontextprotocol/sdk/types.js").catch(absent)
-  ]).then(([client, streamable, sse, auth, stdio, memory, oauth, shared, types]) => ({
+export const load = (): Promise<Sdk> => (loaded ??= imported())
+
+const imported = async (): Promise<Sdk> => {
+  const [client, streamable, sse, auth, stdio, memory, oauth, shared, types] = await modules()
+  return {
     ...oauth,
     Client: client.Client,
     StreamableHTTPClientTransport: streamable.StreamableHTTPClientTransport,
@@ -44,7 +37,26 @@ export const load = (): Promise<Sdk> =>
     serializeMessage: shared.serializeMessage,
     getDefaultEnvironment: stdio.getDefaultEnvironment,
     types
-  })))
+  }
+}
+
+const modules = async () => {
+  try {
+    return await Promise.all([
+      import("@modelcontextprotocol/sdk/client/index.js").catch(absent),
+      import("@modelcontextprotocol/sdk/client/streamableHttp.js").catch(absent),
+      import("@modelcontextprotocol/sdk/client/sse.js").catch(absent),
+      import("@modelcontextprotocol/sdk/client/auth.js").catch(absent),
+      import("@modelcontextprotocol/sdk/client/stdio.js").catch(absent),
+      import("@modelcontextprotocol/sdk/inMemory.js").catch(absent),
+      import("@modelcontextprotocol/sdk/shared/auth.js").catch(absent),
+      import("@modelcontextprotocol/sdk/shared/stdio.js").catch(absent),
+      import("@modelcontextprotocol/sdk/types.js").catch(absent)
+    ])
+  } catch (error) {
+    return absent(error)
+  }
+}
 
 /** The files of the SDK for the I/O thread. Throws when the SDK is not installed next to this module or its bundle. */
 export const files = (): SdkFiles => {

@@ -27,7 +27,8 @@ interface Package {
 }
 
 /** Not written as a literal, which compilers and bundlers would look for. */
-const imported = (name: string) => () => import(name) as Promise<unknown>
+const imported = (name: string) => () =>
+  import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ name) as Promise<unknown>
 
 const sdk = (name: string, make: string, ...keys: ReadonlyArray<string>): Package => ({
   name: `@ai-sdk/${name}`,

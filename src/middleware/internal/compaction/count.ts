@@ -91,6 +91,16 @@ let loading: Promise<Counter | undefined> | undefined
 /** Shared, because what it knows of messages is true for every run. */
 export const estimate: Counter = estimating
 
+const tokenizer = async (): Promise<Counter | undefined> => {
+  // In this form bundlers leave out what is not installed.
+  try {
+    const { countTokens } = await import("gpt-tokenizer")
+    return (counting = counter(countTokens))
+  } catch {
+    return undefined
+  }
+}
+
 /**
  * The counter of `gpt-tokenizer`, loaded when it is first asked for; that of bytes where it is not installed, or where
  * `Effect.runSync` cannot wait for it.
@@ -99,9 +109,7 @@ export const exact: Effect.Effect<Counter> = Effect.suspend(() => {
   if (counting !== undefined) return Effect.succeed(counting)
   return Effect.flatMap(isSync, (sync) => {
     if (sync) return Effect.succeed(estimating)
-    loading ??= import("gpt-tokenizer")
-      .then(({ countTokens }) => (counting = counter(countTokens)))
-      .catch(() => undefined)
+    loading ??= tokenizer()
     const loaded = loading
     return Effect.map(
       Effect.promise(() => loaded),

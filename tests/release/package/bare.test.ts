@@ -1,4 +1,7 @@
-/** The command line of a packed install: one bundle where it loads nothing of a program, and the same in both forms. */
+/**
+ * The package where nothing optional is installed: its command line, which is one bundle where it loads nothing of a program, its
+ * servers, and what bundlers make of it.
+ */
 import { execFile, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -39,6 +42,20 @@ const node = (file: string, args: ReadonlyArray<string>): Promise<Said> =>
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })
   })
+
+const bundled = async (entry: string, out: string): Promise<void> => {
+  const { default: webpack } = await import("webpack")
+  const compiler = webpack({
+    mode: "production",
+    target: "node22",
+    entry,
+    experiments: { outputModule: true },
+    output: { path: out, filename: "bundle.js", module: true, library: { type: "module" } }
+  })
+  const stats = await promisify(compiler.run.bind(compiler))()
+  await promisify(compiler.close.bind(compiler))()
+  expect(stats?.compilation.errors).toEqual([])
+}
 
 /** Commands, and what they say. */
 const commands: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, words: RegExp]> = [
@@ -118,5 +135,28 @@ it("holds the licenses of what is in its bundles", () => {
   const licenses = fs.readFileSync(path.join(dist, "LICENSES.txt"), "utf8")
   for (const name of ["effect", "@effect/platform-node", "@effect/platform-node-shared", "ws", "yaml"]) {
     expect(licenses).toMatch(new RegExp(`^${name} \\d+\\.`, "m"))
+  }
+})
+
+it("is bundled by webpack", { timeout: 60_000 }, async () => {
+  const entry = path.join(folder, "handler.js")
+  const out = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-bundled-"))
+  fs.writeFileSync(
+    entry,
+    `import { Agent, AgentServer, DemoModel } from "troupe"
+     const desk = Agent.make("desk", {})
+     const { handler } = AgentServer.toWebHandler({ runners: { desk } }, DemoModel.layer)
+     const headers = { "content-type": "application/json" }
+     const body = JSON.stringify({ input: "What is 2 + 40?" })
+     const answer = await handler(new Request("http://localhost/runners/desk", { method: "POST", headers, body }))
+     console.log((await answer.json()).output)
+     process.exit(0)`
+  )
+  try {
+    await bundled(entry, out)
+    fs.writeFileSync(path.join(out, "package.json"), JSON.stringify({ type: "module" }))
+    expect(await node(path.join(out, "bundle.js"), [])).toMatchObject({ code: 0, stdout: "2 + 40 = 42\n" })
+  } finally {
+    fs.rmSync(out, { recursive: true, force: true })
   }
 })

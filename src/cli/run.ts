@@ -29,7 +29,7 @@ export interface Input {
   readonly more: Option.Option<string>
 }
 
-type Asked = Runner.Runner<unknown, string, unknown, LanguageModel.LanguageModel>
+type TextRunner = Runner.Runner<unknown, string, unknown, LanguageModel.LanguageModel>
 
 /** Runs the command. */
 export const run = (typed: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path | Stdio.Stdio> =>
@@ -83,7 +83,7 @@ const sorted = (input: Input): Effect.Effect<Input, CliFailure> => {
 const isCode = (question: string): boolean => /^\S+\.[cm]?[jt]sx?$/.test(question)
 
 /** The question, or for a runner with another input than a text, what its schema reads in it. */
-const inputFor = (runner: Asked, question: string): Effect.Effect<unknown, CliFailure> => {
+const inputFor = (runner: TextRunner, question: string): Effect.Effect<unknown, CliFailure> => {
   const schema = inputOf(runner)
   if (schema === undefined || takesText(schema)) return Effect.succeed(question)
   // The schema of an input needs no services.
@@ -94,7 +94,7 @@ const inputFor = (runner: Asked, question: string): Effect.Effect<unknown, CliFa
 }
 
 /** The runner that a file exports: as `default`, or as `agent`. */
-export const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSystem | Path.Path> =>
+export const load = (file: string): Effect.Effect<TextRunner, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const runners = yield* runnersOf(file)
     const found = runners.get("default") ?? runners.get("agent")

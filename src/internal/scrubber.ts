@@ -8,7 +8,7 @@ import * as Regex from "effect/RegExp"
 import { decoded } from "./percent.ts"
 
 /** The kind of a name: headers and parameters have few names, so more of them count as secret. */
-export type Place = "header" | "parameter" | "field"
+export type NameKind = "header" | "parameter" | "field"
 
 /** Part of a text, from the first character to the one after the last. */
 export type Range = readonly [from: number, to: number]
@@ -38,7 +38,7 @@ export interface Scrubber {
   readonly learnFrom: (head: Head) => void
   /** Adds the values that a text, such as a body, gives to secret names. */
   readonly learnFromText: (text: string) => void
-  readonly isSecretName: (name: string, place: Place) => boolean
+  readonly isSecretName: (name: string, place: NameKind) => boolean
   /** Where secrets are, in order and apart. */
   readonly find: (text: string) => ReadonlyArray<Range>
   /** The text without secrets. */
@@ -82,7 +82,7 @@ const isStrong = (words: string): boolean =>
 const isWeak = (words: string): boolean => words.split("-").some((word) => weakWords.has(word))
 
 /** Whether what is called so is secret. */
-export const isSecretName = (name: string, place: Place): boolean => {
+export const isSecretName = (name: string, place: NameKind): boolean => {
   const lower = name.toLowerCase()
   if (plainNames.test(lower)) return false
   const words = wordsOf(name)
@@ -150,7 +150,7 @@ const privateKeys = (text: string, found: Array<Range>): void => {
 /** A value next to a name. */
 interface Named {
   readonly name: string
-  readonly place: Place
+  readonly place: NameKind
   readonly from: number
   readonly to: number
   /** The value without its escapes. */
@@ -411,7 +411,7 @@ export const make = (options: Options = {}): Scrubber => {
   // The placeholder is not a secret, although a key may be given as that.
   const isMark = (text: string): boolean => mark.includes(text) || text.includes(mark) || text === "redacted"
 
-  const isSecret = (name: string, place: Place): boolean =>
+  const isSecret = (name: string, place: NameKind): boolean =>
     (place === "header" && ownNames.has(name.toLowerCase())) || isSecretName(name, place)
 
   const learn: Scrubber["learn"] = (texts) => {

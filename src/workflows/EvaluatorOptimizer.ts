@@ -87,7 +87,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   assertOneOf(subject, "onMaxRounds", onMaxRounds, ["fail", "best"])
   check(subject, members.generator, maxRounds)
   const { evaluator, generator } = members
-  const plan: Plan<I, Draft, E1, R1, Verdict, E2, R2> = {
+  const refinement: Refinement<I, Draft, E1, R1, Verdict, E2, R2> = {
     ...options,
     maxRounds,
     members,
@@ -96,7 +96,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     revise: options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   }
   const run = (progress: Rounds.Progress<I, Draft, Verdict>, state: RunState) =>
-    Effect.flatMap(rounds(plan, progress, state), (ended): Effect.Effect<Draft, Exhausted<OnMaxRounds>> => {
+    Effect.flatMap(rounds(refinement, progress, state), (ended): Effect.Effect<Draft, Exhausted<OnMaxRounds>> => {
       if ("accepted" in ended) return Effect.succeed(ended.accepted)
       const best = bestOf(ended.rounds, options.score ?? scoreOf)
       if (onMaxRounds === "best") return Effect.succeed(best.draft)
@@ -143,7 +143,7 @@ const structureOf = (maxRounds: number, generator: Runner.Member, evaluator: unk
 })
 
 /** How the rounds of a run are made. */
-interface Plan<I, Draft, E1, R1, Verdict, E2, R2> extends Pick<Options<I, Draft, Verdict>, "accept"> {
+interface Refinement<I, Draft, E1, R1, Verdict, E2, R2> extends Pick<Options<I, Draft, Verdict>, "accept"> {
   readonly maxRounds: number
   readonly members: Members<I, Draft, E1, R1, Verdict, E2, R2>
   readonly judge: (draft: Draft) => Effect.Effect<Verdict, E2, R2>
@@ -157,7 +157,7 @@ type Ended<Draft, Verdict> =
 
 /** Makes rounds until a draft is accepted, one after the first fails, or they are used up. */
 const rounds = Effect.fnUntraced(function* <I, Draft, E1, R1, Verdict, E2, R2>(
-  { accept, judge, maxRounds, members, revise }: Plan<I, Draft, E1, R1, Verdict, E2, R2>,
+  { accept, judge, maxRounds, members, revise }: Refinement<I, Draft, E1, R1, Verdict, E2, R2>,
   progress: Rounds.Progress<I, Draft, Verdict>,
   state: RunState
 ): Effect.fn.Return<Ended<Draft, Verdict>, E1 | E2, R1 | R2> {

@@ -179,7 +179,7 @@ const serviceOf = (
     return skills
   })
 
-const make = (where: Discover.Where, options: Options, plan: Script.Plan | undefined): Skills["Service"] => {
+const make = (where: Discover.Where, options: Options, plan: Script.ScriptRunner | undefined): Skills["Service"] => {
   const { maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000, strict = false } = options
   const limits = { maxFileBytes, maxReadChars }
   let logged: ReadonlySet<string> = new Set()
@@ -235,7 +235,7 @@ const make = (where: Discover.Where, options: Options, plan: Script.Plan | undef
 
 const scriptsOf = ({ scripts }: Options): ScriptOptions | undefined => (scripts === "off" ? undefined : scripts)
 
-const planOf = (options: ScriptOptions): Effect.Effect<Script.Plan, InvalidDefinition> =>
+const planOf = (options: ScriptOptions): Effect.Effect<Script.ScriptRunner, InvalidDefinition> =>
   Effect.gen(function* () {
     const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024 } = options
     const timeout = Option.getOrUndefined(Duration.fromInput(options.timeout ?? "30 seconds"))

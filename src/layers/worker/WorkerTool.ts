@@ -86,7 +86,7 @@ export const fromModule: FromModule = (
   module: URL,
   options: Partial<FromModuleOptions<string, Schema.Top, Schema.Top>> = {}
 ): AgentTool.AgentTool<string, never> => {
-  const place: ModuleTool.Place = { module, export: options.export ?? "default" }
+  const place: ModuleTool.ToolAddress = { module, export: options.export ?? "default" }
   const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
   if (name !== undefined) {
     const tool = annotate(define(name, description ?? "", parameters, success, failureMode), options)
@@ -108,7 +108,7 @@ const inModule = <Name extends string>(
   name: Name,
   tool: Tool.Any,
   timeout: Duration.Input | undefined,
-  place: ModuleTool.Place
+  place: ModuleTool.ToolAddress
 ): AgentTool.AgentTool<Name, never> =>
   AgentTool.make(
     name,

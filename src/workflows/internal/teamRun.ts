@@ -27,7 +27,7 @@ import { type Desk, leaderName, seat } from "./teamTools.ts"
 type AnyMember = Runner.Runner<unknown, unknown, unknown, unknown>
 
 /** A team, checked. */
-export interface Plan {
+export interface CheckedTeam {
   readonly leader: AnyMember
   readonly members: ReadonlyArray<readonly [name: string, runner: AnyMember]>
   readonly maxRounds: number
@@ -55,7 +55,7 @@ interface Seat {
 }
 
 /** Runs the leader until no task is left, and the members alongside it. */
-export const run = (plan: Plan, input: string, state: RunState): Effect.Effect<unknown, unknown, unknown> =>
+export const run = (plan: CheckedTeam, input: string, state: RunState): Effect.Effect<unknown, unknown, unknown> =>
   Effect.withFiber((fiber) =>
     Effect.flatMap(keptTeam(state), (kept) => {
       const team = new Team(plan, state, kept, placeIn(state, fiber.getRef(CurrentPlace)))
@@ -69,7 +69,7 @@ const patience = Duration.seconds(30)
 const pause = Effect.yieldNow
 
 class Team {
-  readonly #plan: Plan
+  readonly #plan: CheckedTeam
   readonly #state: RunState
   readonly #board: Board
   readonly #desk: Desk
@@ -82,7 +82,7 @@ class Team {
   /** Messages to the leader that it has not taken yet. */
   #messages: Array<string> = []
 
-  constructor(plan: Plan, state: RunState, kept: KeptTeam, place: Place) {
+  constructor(plan: CheckedTeam, state: RunState, kept: KeptTeam, place: Place) {
     this.#plan = plan
     this.#state = state
     this.#kept = kept

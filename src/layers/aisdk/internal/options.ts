@@ -81,7 +81,7 @@ export const withSettings = (
 })
 
 /** What the options of a call are sent to. */
-export interface Asked extends Provider {
+export interface AskedModel extends Provider {
   /** The conversation that the call is of, for a provider that caches by it. */
   readonly conversation?: string | undefined
   /** False for a model that is known not to think. */
@@ -89,7 +89,7 @@ export interface Asked extends Provider {
 }
 
 /** The options as the AI SDK takes them. Throws `Lacking` for reasoning or caching that the provider cannot be asked for. */
-export const fields = (options: CallOptions, provider: Asked): Partial<LanguageModelV4CallOptions> => {
+export const fields = (options: CallOptions, provider: AskedModel): Partial<LanguageModelV4CallOptions> => {
   const { cache, headers, providerOptions: given, reasoning, stopSequences, ...plain } = options
   const providerOptions = mergeProviders(cachingOf(cache, provider), given)
   const thinking = reasoning === undefined ? {} : thinkingOf(reasoning, provider)
@@ -130,7 +130,7 @@ const times: Readonly<Record<string, Times<string | undefined>>> = {
 }
 
 /** Anthropic caches what it is asked to, and nothing else; OpenAI keeps one conversation in one place when it has its name. */
-const cachingOf = (cache: Cache | undefined, { conversation, name }: Asked): ProviderOptions => {
+const cachingOf = (cache: Cache | undefined, { conversation, name }: AskedModel): ProviderOptions => {
   if (cache === undefined) return {}
   const ttl = askFor(cache, times[name] ?? [], name)
   const timed = ttl === undefined ? {} : { ttl }
@@ -165,7 +165,7 @@ interface Thinking {
   readonly providerOptions?: Record<string, Record<string, unknown>>
 }
 
-const thinkingOf = (reasoning: Reasoning, { name, thinks }: Asked): Thinking => {
+const thinkingOf = (reasoning: Reasoning, { name, thinks }: AskedModel): Thinking => {
   if (thinks === false) {
     // A model that does not think refuses to be asked not to.
     if (reasoning === "none") return {}

@@ -26,7 +26,7 @@ import * as TalkStream from "./talkStream.ts"
 import * as Warnings from "./warnings.ts"
 
 /** A model, and how its Layer calls it. */
-export interface Asked {
+export interface CalledModel {
   readonly model: LanguageModelV4
   readonly provider: Provider
   readonly options: CallOptions & {
@@ -58,7 +58,7 @@ const blocked =
   "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise; under Effect.runSync use OpenAi.layer, which can also reach many other providers by `baseUrl`"
 
 /** The calls of a model. Under `Effect.runSync` they fail. */
-export const portOf = (asked: Asked): Port => {
+export const portOf = (asked: CalledModel): Port => {
   const { model, options, provider, timeout } = asked
   const warnings = Warnings.make(provider, model.modelId)
   const ask = questioner(asked, warnings)
@@ -102,7 +102,7 @@ export const portOf = (asked: Asked): Port => {
 }
 
 /** Makes the questions of requests. */
-const questioner = ({ model, options, provider, thinks }: Asked, warnings: Warnings.Warnings) => {
+const questioner = ({ model, options, provider, thinks }: CalledModel, warnings: Warnings.Warnings) => {
   const resolve = Search.resolver(model.modelId, searchOf(provider, model.provider, model.modelId))
   const make = (
     request: LanguageModel.ProviderOptions,
@@ -153,7 +153,7 @@ const annotate = (
   if (!fiber.getRef(ModelInfo.CallerRetries)) Calling.annotate(request, parts)
 }
 
-const callOptions = (layer: Asked["options"], fiber: AnyFiber): CallOptions => {
+const callOptions = (layer: CalledModel["options"], fiber: AnyFiber): CallOptions => {
   const { retry: _retry, structuredOutput: _structuredOutput, timeout: _timeout, ...own } = layer
   return withSettings(
     merge(own, fiber.getRef(CurrentOptions)),

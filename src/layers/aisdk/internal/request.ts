@@ -13,14 +13,14 @@ import type { Provider } from "./provider.ts"
 import { argumentsOf, inCamelCase } from "../../internal/model/providerTool.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
-import { type Asked, type CallOptions, fields, marked } from "./options.ts"
+import { type AskedModel, type CallOptions, fields, marked } from "./options.ts"
 import { messagesOf, type PromptTarget } from "./prompt.ts"
 
 /** Throws `Unsupported` for what the model cannot be asked. */
 export const encode = (
   { format, request }: Typed,
   options: CallOptions,
-  to: PromptTarget & Pick<Asked, "conversation" | "thinks"> & { readonly searchesTools: boolean }
+  to: PromptTarget & Pick<AskedModel, "conversation" | "thinks"> & { readonly searchesTools: boolean }
 ): LanguageModelV4CallOptions => ({
   ...fields(options, { ...to.features, conversation: to.conversation, thinks: to.thinks }),
   prompt: marked(messagesOf(request.prompt, to), options.cache, to.features),

@@ -18,7 +18,7 @@ export type { Ended, NotRun, Task } from "./collect.ts"
 const markName = "TROUPE_RUN"
 
 /** Where commands run. */
-export interface Place {
+export interface CommandPlace {
   /** The directory of a command, of the one that it names. */
   readonly directoryOf: (cwd: string | undefined) => string
   /** Variables for each command; its own win over them. */
@@ -26,7 +26,7 @@ export interface Place {
 }
 
 /** A spawner of commands on this machine. */
-export const spawner = ({ directoryOf, env: common = {} }: Place) =>
+export const spawner = ({ directoryOf, env: common = {} }: CommandPlace) =>
   Spawner.make(
     Effect.fnUntraced(function* (command) {
       const [name, ...args] = wordsOf(command)

@@ -12,7 +12,7 @@ import { source as child } from "./childMain.generated.ts"
 import type { Embed, Generating, Weights } from "./engine.ts"
 import type { FromHost, ToHost } from "./hostProgram.ts"
 import { source as hostProgram } from "./hostProgram.generated.ts"
-import type { Asked, Chunk, ContextOptions, Embedded, Failure, Reply, Source } from "./protocol.ts"
+import type { Question, Chunk, ContextOptions, Embedded, Failure, Reply, Source } from "./protocol.ts"
 
 /** The program runs on neither edge, so that nothing could wait. */
 export class NoEdge extends Error {}
@@ -48,7 +48,7 @@ export const processes = (): { readonly started: number; readonly now: number } 
 let nextId = 0
 
 /** Asks a process, and waits for the answer at the edge of the caller. */
-type Ask = <A>(message: Asked, onChunk?: (chunk: Chunk) => void) => Effect.Effect<A, unknown>
+type Ask = <A>(message: Question, onChunk?: (chunk: Chunk) => void) => Effect.Effect<A, unknown>
 
 const ignore = (): void => {}
 
@@ -79,7 +79,7 @@ const end = (key: string, host: Host, failure: Failure): void => {
 const asking =
   (host: Host): Ask =>
   // The process answers with what the question asks for.
-  <A>(message: Asked, onChunk: (chunk: Chunk) => void = ignore) =>
+  <A>(message: Question, onChunk: (chunk: Chunk) => void = ignore) =>
     Effect.flatMap(Program.waitHere, (wait) => {
       if (host.ended !== undefined) return Effect.fail(host.ended)
       const id = nextId++

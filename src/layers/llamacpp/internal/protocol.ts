@@ -73,7 +73,7 @@ export interface Failure {
 }
 
 /** What a process that runs a file is asked. Each has an answer with its number, but for `abort`. */
-export type Asked =
+export type Question =
   | { readonly type: "load"; readonly library: string; readonly source: Source }
   | { readonly type: "context"; readonly options: ContextOptions }
   | { readonly type: "embedding"; readonly options: Omit<ContextOptions, "sequences"> }
@@ -82,7 +82,7 @@ export type Asked =
   | { readonly type: "free"; readonly context: number }
 
 /** A message to the process: a question, or the end of one. */
-export type ToModel = { readonly id: number } & (Asked | { readonly type: "abort" })
+export type ToModel = { readonly id: number } & (Question | { readonly type: "abort" })
 
 /** A message of the process: a piece of an answer, and last the answer itself. */
 export type FromModel = { readonly id: number } & (

@@ -9,7 +9,7 @@ import * as Endpoint from "./endpoint.ts"
 import type { Problem } from "../../internal/model/problems.ts"
 
 /** What is asked of the model. */
-export interface Asked {
+export interface Options {
   readonly dimensions?: number | undefined
   readonly limits?: { readonly inputs?: number | undefined; readonly tokens?: number | undefined } | undefined
 }
@@ -20,7 +20,7 @@ const known: Embedding.Limits = { inputs: 2048, tokens: 300_000 }
 /** Fails with `ConfigError` for options that no request can be made with. */
 export const make = (
   options: Endpoint.Options,
-  { dimensions, limits }: Asked
+  { dimensions, limits }: Options
 ): Effect.Effect<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
   Effect.flatMap(Endpoint.make(options), (endpoint) => {
     const question = (input: ReadonlyArray<string>): Endpoint.Question => ({

@@ -8,7 +8,7 @@ import type { Connected } from "./connection.ts"
 import { remedyOf } from "./remedies.ts"
 
 /** The request that failed. */
-export interface Asked {
+export interface FailedRequest {
   readonly method: string
   readonly path: string
   readonly model: string
@@ -20,7 +20,7 @@ export interface Asked {
 export const fail = (
   { secrets, shown, shownBaseUrl }: Connected,
   problem: Problem,
-  { method, model, path, sent }: Asked
+  { method, model, path, sent }: FailedRequest
 ): Effect.Effect<never, AiError.AiError> => {
   const failure = problem.kind === "unsupported" ? problem.failure : undefined
   if (failure?._tag === "TransportDefect") return Effect.failCause(failure.cause)

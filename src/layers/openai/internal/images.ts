@@ -11,14 +11,14 @@ import * as Endpoint from "./endpoint.ts"
 import type { FormPart } from "./form.ts"
 
 /** How images are made. */
-export interface Asked {
+export interface Options {
   readonly quality?: string | undefined
   readonly background?: string | undefined
   readonly format?: string | undefined
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (options: Endpoint.Options, asked: Asked): Effect.Effect<Images["Service"], Config.ConfigError> =>
+export const make = (options: Endpoint.Options, asked: Options): Effect.Effect<Images["Service"], Config.ConfigError> =>
   Effect.map(Endpoint.make(options), (endpoint) => {
     const fieldsOf = (request: Request): Record<string, string | number> => ({
       model: endpoint.model,

@@ -99,7 +99,7 @@ const without = <Fields extends object>(fields: Fields | undefined, names: Reado
   Object.fromEntries(Object.entries(fields ?? {}).filter(([name]) => !names.includes(name))) as Fields
 
 /** The model that is asked, as far as its settings depend on it. */
-export interface Asked {
+export interface AskedModel {
   readonly api: "responses" | "chat"
   readonly model: string
   readonly server: Server
@@ -108,7 +108,7 @@ export interface Asked {
 }
 
 /** The fields by which a server limits the tokens of reasoning. Throws `Lacking` where it takes no such limit. */
-const thinkingOf = (tokens: number, { api, model, server }: Asked): CallOptions["body"] => {
+const thinkingOf = (tokens: number, { api, model, server }: AskedModel): CallOptions["body"] => {
   const { thinking } = serverAt(server.host)
   if (thinking !== undefined && api === "chat") return thinking(tokens)
   throw new Lacking(
@@ -124,7 +124,7 @@ const thinkingOf = (tokens: number, { api, model, server }: Asked): CallOptions[
 export const withSettings = (
   options: CallOptions,
   { maxOutputTokens, reasoning: wanted, temperature }: CallSettings,
-  asked: Asked
+  asked: AskedModel
 ): CallOptions => {
   const { api } = asked
   if (asked.thinks === false && wanted !== undefined && wanted !== "none") {

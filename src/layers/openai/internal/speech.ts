@@ -10,12 +10,12 @@ import { textOf } from "./asking.ts"
 import * as Endpoint from "./endpoint.ts"
 
 /** How it speaks. */
-export interface Asked {
+export interface Options {
   readonly voice?: string | undefined
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (options: Endpoint.Options, asked: Asked): Effect.Effect<Speech["Service"], Config.ConfigError> =>
+export const make = (options: Endpoint.Options, asked: Options): Effect.Effect<Speech["Service"], Config.ConfigError> =>
   Effect.map(Endpoint.make(options), (endpoint) => ({
     synthesize: ({ format = "mp3", instructions, speed, text, voice = asked.voice ?? "alloy" }) =>
       endpoint.ask(

@@ -9,14 +9,14 @@ import * as Endpoint from "./endpoint.ts"
 import type { FormPart } from "./form.ts"
 
 /** What it may be given. */
-export interface Asked {
+export interface Options {
   readonly maxAudioBytes: number
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
 export const make = (
   options: Endpoint.Options,
-  { maxAudioBytes }: Asked
+  { maxAudioBytes }: Options
 ): Effect.Effect<Transcription["Service"], Config.ConfigError> =>
   Effect.map(Endpoint.make(options), (endpoint) => ({
     transcribe: (request) =>

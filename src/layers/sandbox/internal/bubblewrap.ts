@@ -65,7 +65,7 @@ const known: ReadonlySet<string> = new Set([
 const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
 
 /** All that is needed to start a command. */
-interface Plan {
+interface Prepared {
   /** The programs before the command, with their arguments up to the mounts. */
   readonly launcher: ReadonlyArray<string>
   readonly mounts: ReadonlyArray<string>
@@ -116,7 +116,7 @@ const describe = ({ network = "none" }: Options): string => {
   return `A Linux sandbox. The workspace is ${workspace}, and nothing else can be changed but /tmp. ${reach}`
 }
 
-const planOf = (root: string, options: Options): Plan => {
+const planOf = (root: string, options: Options): Prepared => {
   const owner = fs.statSync(root)
   const isRoot = process.getuid?.() === 0
   // Without its capabilities, root cannot write what belongs to another user.
@@ -133,7 +133,7 @@ const planOf = (root: string, options: Options): Plan => {
       "Install it (apt-get install bubblewrap), or choose another Layer; commands never run without it"
     )
   }
-  const plan: Plan = {
+  const plan: Prepared = {
     launcher: [...limitsOf(options.limits), bwrap],
     mounts: [...mountsOf(root, options), ...namespaces(options)],
     user,
@@ -225,7 +225,7 @@ const namespaces = ({ network = "none" }: Options): ReadonlyArray<string> => [
 ]
 
 /** Runs a command in the sandbox once. Nothing that is missing or forbidden makes commands run without it. */
-const probe = ({ env, launcher, mounts, user }: Plan): void => {
+const probe = ({ env, launcher, mounts, user }: Prepared): void => {
   const [program = "", ...before] = launcher
   const args = [...before, ...mounts, "--remount-ro", "/", "--chdir", workspace, "--", "/bin/sh", "-c", "test -w ."]
   const { error, status, stderr } = spawnSync(program, args, {
@@ -245,7 +245,7 @@ const probe = ({ env, launcher, mounts, user }: Plan): void => {
   )
 }
 
-const spawner = (plan: Plan, folders: ReadonlyMap<string, string>) =>
+const spawner = (plan: Prepared, folders: ReadonlyMap<string, string>) =>
   Spawner.make((command) =>
     Effect.sync(() => {
       const [program = "", ...before] = plan.launcher

@@ -15,7 +15,7 @@ import * as Process from "../../internal/process/run.ts"
 import * as Files from "./files.ts"
 
 /** How scripts are run, made ready. */
-export interface Plan {
+export interface ScriptRunner {
   readonly timeout: Duration.Duration
   /** `undefined`: the skill's folder. */
   readonly directory: string | undefined
@@ -63,7 +63,7 @@ export const run = (
   location: string,
   given: string,
   { args = [], input }: ScriptInput,
-  plan: Plan
+  plan: ScriptRunner
 ): Effect.Effect<ScriptResult, SkillError> =>
   Effect.gen(function* () {
     const fail = (reason: SkillError["reason"], detail: string) =>
@@ -134,7 +134,7 @@ interface Place {
 const whereOf = (
   skill: string,
   location: string,
-  { directory, sandbox }: Plan,
+  { directory, sandbox }: ScriptRunner,
   fail: (reason: SkillError["reason"], detail: string) => SkillError
 ): Effect.Effect<Place, SkillError> => {
   if (sandbox === undefined) {
@@ -183,7 +183,7 @@ const find = (skill: string, location: string, given: string): Effect.Effect<str
  */
 const interpreterOf = (
   file: string,
-  plan: Plan,
+  plan: ScriptRunner,
   fail: (reason: SkillError["reason"], detail: string) => SkillError
 ): Effect.Effect<ReadonlyArray<string>, SkillError> =>
   Effect.suspend(() => {
@@ -235,7 +235,7 @@ const isReal = (file: string): boolean => {
   }
 }
 
-const revealed = (env: Plan["env"]): Readonly<Record<string, string>> =>
+const revealed = (env: ScriptRunner["env"]): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(env).map(([name, value]) => [name, Redacted.isRedacted(value) ? Redacted.value(value) : value])
   )

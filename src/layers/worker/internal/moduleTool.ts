@@ -12,7 +12,7 @@ import { toJson } from "../../../internal/json.ts"
 import { type CallInfo, misfit } from "../../../internal/servedTool.ts"
 
 /** Where a tool is. */
-export interface Place {
+export interface ToolAddress {
   readonly module: URL
   readonly export: string
 }
@@ -21,7 +21,7 @@ export interface Place {
  * The export of a module, loaded at once: tools are defined where nothing can be waited for. Throws `InvalidDefinition`
  * for a module that is not a file, fails to load, or awaits at its top level.
  */
-export const load = ({ export: name, module }: Place): unknown => {
+export const load = ({ export: name, module }: ToolAddress): unknown => {
   const invalid = (problem: string, remedy: string) =>
     new InvalidDefinition({ subject: `tool module ${module.href}`, problem, remedy })
   if (module.protocol !== "file:") {
@@ -46,7 +46,7 @@ export const load = ({ export: name, module }: Place): unknown => {
 /** Calls the tool in a thread: the parameters cross as JSON, and so does the result. */
 export const call = (
   tool: Tool.Any,
-  place: Place,
+  place: ToolAddress,
   params: unknown,
   info: CallInfo,
   progress: (result: unknown) => Effect.Effect<void>

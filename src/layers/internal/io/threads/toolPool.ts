@@ -11,9 +11,9 @@
 import { Worker } from "node:worker_threads"
 import type { CallMessage, PoolOptions, Request } from "../ioWorker.ts"
 
-type Asked = Extract<Request, { readonly type: "call" }> & { readonly id: number }
+type CallRequest = Extract<Request, { readonly type: "call" }> & { readonly id: number }
 
-interface Call extends Omit<Asked, "pool"> {
+interface Call extends Omit<CallRequest, "pool"> {
   readonly pool: Pool
   cancelled: boolean
   timer: NodeJS.Timeout | undefined
@@ -218,7 +218,7 @@ export const toolPools = (post: Post, program: string) => {
 
   return (message: { readonly type: string; readonly id: number }): boolean => {
     if (message.type === "call") {
-      const asked = message as Asked
+      const asked = message as CallRequest
       const call: Call = { ...asked, pool: poolOf(asked.pool), cancelled: false, timer: undefined, thread: undefined }
       calls.add(call)
       call.pool.queue.add(call)

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 /** The sessions of one server. */
 export interface Sessions {
   /** Reserves a place; or how many seconds to wait for one. */
-  readonly reserve: Effect.Effect<{ readonly place: Place } | { readonly retryAfter: number }>
+  readonly reserve: Effect.Effect<{ readonly place: Reservation } | { readonly retryAfter: number }>
   /** A request of a session begins; the effect's value is to be called when it has been answered. */
   readonly enter: (id: string) => Effect.Effect<() => void>
   /** The client has ended it. */
@@ -18,7 +18,7 @@ export interface Sessions {
 }
 
 /** A place that is reserved. It can be taken or freed once; what comes later has no effect. */
-export interface Place {
+export interface Reservation {
   readonly take: (id: string) => void
   readonly free: () => void
 }
@@ -36,7 +36,7 @@ export const make = (
     const active = new Map<string, number>()
     let reserved = 0
 
-    const makePlace = (): Place => {
+    const makePlace = (): Reservation => {
       let isOpen = true
       reserved++
       const free = () => {

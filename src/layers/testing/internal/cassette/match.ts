@@ -9,7 +9,7 @@ import type { Exchange, RequestBody } from "./format.ts"
 import type { Scrubber } from "./scrub.ts"
 
 /** A request as it is compared: scrubbed, without headers. */
-export interface Asked {
+export interface ComparedRequest {
   readonly method: string
   readonly origin: string
   /** Path and query. The host is not compared: it may be a gateway, or a server of a test. */
@@ -19,14 +19,14 @@ export interface Asked {
   readonly key: string
 }
 
-const asked = (method: string, url: string, body: RequestBody | undefined): Asked => {
+const asked = (method: string, url: string, body: RequestBody | undefined): ComparedRequest => {
   const { origin, pathname, search } = new URL(url)
   const path = `${pathname}${search}`
   return { method, origin, path, body, key: `${method} ${path}\n${JSON.stringify(sorted(body))}` }
 }
 
 /** A recorded request. */
-export const ofRecorded = ({ body, method, url }: Exchange["request"]): Asked => asked(method, url, body)
+export const ofRecorded = ({ body, method, url }: Exchange["request"]): ComparedRequest => asked(method, url, body)
 
 /** Learns the secrets of a request, from its address, its headers and its body. */
 export const learnFrom = ({ body, headers, url }: HttpRequest, scrubber: Scrubber): void => {
@@ -35,7 +35,7 @@ export const learnFrom = ({ body, headers, url }: HttpRequest, scrubber: Scrubbe
 }
 
 /** A request that is made. */
-export const ofMade = (request: HttpRequest, scrubber: Scrubber): Asked =>
+export const ofMade = (request: HttpRequest, scrubber: Scrubber): ComparedRequest =>
   asked(request.method, scrubber.url(request.url), ofRequest(request.body, scrubber))
 
 /** A short name, the same in every process and release. */
@@ -99,7 +99,7 @@ const contentOf = (body: RequestBody | undefined): unknown =>
   body === undefined ? undefined : "json" in body ? body.json : "text" in body ? body.text : body
 
 /** Every place where `got` is not as `recorded`. */
-export const differences = (recorded: Asked, got: Asked): ReadonlyArray<Difference> => {
+export const differences = (recorded: ComparedRequest, got: ComparedRequest): ReadonlyArray<Difference> => {
   const found: Array<Difference> = []
   if (recorded.method !== got.method) found.push(difference("method", recorded.method, got.method))
   if (recorded.path !== got.path) found.push(difference("path", recorded.path, got.path))

@@ -14,7 +14,7 @@ interface Recording {
   /** Counted from 1, as in the file. */
   readonly number: number
   readonly exchange: Exchange
-  readonly asked: Match.Asked
+  readonly asked: Match.ComparedRequest
   used: boolean
 }
 
@@ -79,7 +79,7 @@ export class Player implements HttpTape {
     return recordings.length === 0 ? undefined : new UnusedRecordings({ path: this.#path, recordings })
   }
 
-  #asked(request: Parameters<HttpTape["send"]>[0], secrets: ReadonlyArray<string>): Match.Asked {
+  #asked(request: Parameters<HttpTape["send"]>[0], secrets: ReadonlyArray<string>): Match.ComparedRequest {
     this.#scrubber.learn(secrets)
     Match.learnFrom(request, this.#scrubber)
     return Match.ofMade(request, this.#scrubber)
@@ -133,7 +133,7 @@ export class Player implements HttpTape {
     return Effect.andThen(Effect.sleep((seconds + graceSeconds) * 1000), fail)
   }
 
-  #notRecorded(number: number, asked: Match.Asked, same: ReadonlyArray<Recording>): RequestNotRecorded {
+  #notRecorded(number: number, asked: Match.ComparedRequest, same: ReadonlyArray<Recording>): RequestNotRecorded {
     const cut = this.#interrupted ? " (the run that was recorded was interrupted)" : ""
     const common = { path: this.#path, request: number, method: asked.method, url: asked.path }
     const made = (problem: string) =>

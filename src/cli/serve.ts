@@ -1,14 +1,17 @@
 /** `troupe serve`: serves the runners that a file exports over HTTP. */
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
 import { inputOf, takesText } from "../internal/runnerSchemas.ts"
 import { oneLine } from "../internal/text.ts"
+import * as Approvals from "../layers/approvals/Approvals.ts"
 import * as AgentServer from "../layers/server/AgentServer.ts"
 import * as SessionStore from "../layers/state/SessionStore.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
@@ -55,9 +58,24 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
         yield* err(`troupe: serves ${names.join(", ")} on ${url}\n`)
         yield* err(playground ? `troupe: playground: ${url}/\n` : `troupe: try: curl ${url}/runners\n`)
         yield* Effect.never
-      }).pipe(Effect.provide(Layer.provide(server, stores)), Effect.provide(model))
+      }).pipe(Effect.provide(Layer.provide(server, [stores, yield* signing])), Effect.provide(model))
     )
   })
+
+/** With a secret of its own, a server that is started again takes answers to what it asked before. */
+const signing: Effect.Effect<Layer.Layer<never>, CliFailure> = Effect.matchEffect(
+  Config.option(Config.Redacted("TROUPE_SIGNING_SECRET")),
+  {
+    onFailure: (error) => badInput(error.message),
+    onSuccess: Option.match({
+      onNone: () => Effect.succeed(Layer.empty),
+      onSome: (secret) =>
+        Redacted.value(secret).length < 32
+          ? badInput("TROUPE_SIGNING_SECRET is shorter than 32 characters. Make one: openssl rand -base64 32")
+          : Effect.succeed(Approvals.signing({ secret }))
+    })
+  }
+)
 
 /** What clients see. A playground that this machine alone reaches is its developer's own, and shows everything. */
 const exposedOf = ({ expose, host, playground }: Input): Effect.Effect<ReadonlyArray<Exposed>, CliFailure> => {

@@ -1,10 +1,12 @@
 /** `troupe serve`: the runners of a file behind HTTP, until a signal; and the page of the runs that it has kept. */
 import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
 import path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { vi } from "vitest"
 import { type Raw, raw, until } from "../../support/agentServer.ts"
 
 const root = fileURLToPath(new URL("../../..", import.meta.url))
@@ -100,6 +102,38 @@ describe("troupe serve", () => {
       traces.child.kill("SIGINT")
       yield* begun(() => traces.code !== undefined)
       assert.strictEqual(traces.code, 130)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("takes answers to what it asked before it was started again, with a secret of its own", () =>
+    Effect.gen(function* () {
+      vi.stubEnv("TROUPE_SIGNING_SECRET", "one secret of at least thirty-two characters")
+      yield* Effect.addFinalizer(() => Effect.sync(() => vi.unstubAllEnvs()))
+      const waiting = `
+import { Effect, Schema } from "effect"
+import { Agent, AgentTool, Runner, TestModel } from "troupe"
+const locate = AgentTool.client("locate", { description: "Locates", parameters: Schema.Struct({}), success: Schema.String })
+const model = TestModel.layer(({ prompt }) => {
+  const last = prompt.content.at(-1)
+  return last.role === "tool" ? "You are in " + JSON.stringify(last.content.at(-1).result) : TestModel.toolCall("locate", {})
+}, { unused: "ignore" })
+export const guide = Runner.provide(Agent.make("guide", { tools: [locate] }), model)
+`
+      const folder = mkdtempSync(path.join(tmpdir(), "troupe-serve-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true })))
+      const flags = () => ["--db", path.join(folder, "kept.db")]
+      const ask = (url: URL, body: object) =>
+        Effect.map(textOf(raw(url, "/runners/guide", { session: "s", ...body })), (text) => JSON.parse(text))
+      const before = yield* serving(waiting, flags)
+      const begunTurn = yield* ask(yield* addressOf(before), { input: "Where am I?" })
+      before.child.kill("SIGKILL")
+      yield* begun(() => before.code !== undefined)
+
+      const url = yield* addressOf(yield* serving(waiting, flags))
+      const { waitingFor } = JSON.parse(yield* reading(url, "/sessions/s"))
+      assert.deepStrictEqual(waitingFor, begunTurn.waitingFor)
+      const { output } = yield* ask(url, { answers: { [waitingFor[0].id]: "Weimar" } })
+      assert.strictEqual(output, 'You are in "Weimar"')
     }).pipe(Effect.scoped)
   )
 

@@ -8,7 +8,7 @@ import { checkGrammar } from "../support/grammar.ts"
 type Event = RunEvent.RunEvent
 
 const noisy = AgentTool.fromFunction("noisy", {
-  description: "Tells progress for ever",
+  description: "Tells progress forever",
   execute: (_, { progress }) => Effect.forever(progress("more"))
 })
 const burst = AgentTool.fromFunction("burst", {

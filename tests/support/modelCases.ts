@@ -7,7 +7,7 @@ export interface Reply {
   /** An object is sent as JSON, a text as it is. */
   readonly whole?: unknown
   readonly events?: ReadonlyArray<unknown>
-  /** What becomes of the connection after the body. Default `end`. */
+  /** What is done with the connection after the body. Default `end`. */
   readonly ending?: "end" | "reset" | "silence"
 }
 export type Answer = Reply | ((body: Record<string, any>) => Reply)
@@ -373,7 +373,7 @@ export const cases = {
   "a code and a message": [
     { whole: { code: 1002, message: "rate limited" }, events: [{ code: 1002, message: "rate limited" }, "[DONE]"] }
   ],
-  "a status beside no choices": [
+  "a status and no choices": [
     {
       whole: { id: "x", choices: null, base_resp: { status_code: 1008, status_msg: "insufficient balance" } },
       events: [{ id: "x", choices: null, base_resp: { status_code: 1008, status_msg: "insufficient balance" } }]

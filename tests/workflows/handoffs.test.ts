@@ -143,7 +143,7 @@ describe("handoffs", () => {
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("look", {}), "Done."])))
   )
 
-  it.effect("end with the answer of a model that would hand over for ever", () =>
+  it.effect("end with the answer of a model that would hand over forever", () =>
     Effect.gen(function* () {
       const agents = {
         a: Agent.make("a", { tools: [Handoffs.to("b")] }),

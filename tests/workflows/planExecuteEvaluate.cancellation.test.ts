@@ -1,4 +1,4 @@
-/** Plans on the wire: a strict OpenAI server in another process counts what becomes of each step's request. */
+/** Plans on the wire: a strict OpenAI server in another process counts how each step's request ends. */
 import { Effect, Exit, Redacted } from "effect"
 import { Agent, OpenAi, PlanExecuteEvaluate, RunError, SyncEdge } from "troupe"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"

@@ -1,4 +1,4 @@
-/** What becomes of the answers of Chat Completions, part by part. */
+/** How the answers of Chat Completions are read, part by part. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"

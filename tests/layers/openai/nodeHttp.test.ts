@@ -14,7 +14,7 @@ import * as Undici from "../../../src/layers/openai/internal/transport/undici.ts
 
 type Outcome = { readonly status: number; readonly text: string } | { readonly failure: TransportFailure }
 
-/** One request, as what becomes of it. */
+/** One request, as its outcome. */
 const send = (transport: HttpTransport, url: string, body = "{}") =>
   Effect.callback<Outcome>((resume) => {
     let status = 0

@@ -1,4 +1,4 @@
-/** What becomes of the answers of the Responses API, item by item. */
+/** How the answers of the Responses API are read, item by item. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import type { AiError } from "effect/ai"

@@ -280,7 +280,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
       it.effect("has its own words in the error", () =>
         Effect.gen(function* () {
           yield* fails("a code and a message", ["rate limited"])
-          yield* fails("a status beside no choices", ["insufficient balance"])
+          yield* fails("a status and no choices", ["insufficient balance"])
           const named = yield* play("a field called error", { form: "stream" })
           assert.include(named.message, "slot unavailable")
           for (const { message } of yield* fails("no choice", ["no choice", "InvalidResponseError"])) {

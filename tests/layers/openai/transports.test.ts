@@ -68,7 +68,7 @@ const streamed = Stream.runFold(
   (all, part) => (part.type === "text-delta" ? all + part.delta : all)
 )
 
-/** What becomes of both, as a program sees it. */
+/** The outcome of both, as a program sees it. */
 const outcomes = (model: Layer.Layer<LanguageModel.LanguageModel, unknown>) =>
   Effect.forEach([whole, streamed], (call) =>
     Effect.map(Effect.result(Effect.provide(call, model)), (result) => {

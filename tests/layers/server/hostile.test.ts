@@ -363,7 +363,7 @@ describe("a WebSocket", () => {
       return state
     })
 
-  it.live("that says nothing, and one whose run goes on for ever, do not keep a server from ending", () =>
+  it.live("that says nothing, and one whose run goes on forever, do not keep a server from ending", () =>
     Effect.gen(function* () {
       const { runner, state } = endless()
       const scope = yield* Scope.make()

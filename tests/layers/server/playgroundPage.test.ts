@@ -365,7 +365,7 @@ const overlap = (a: Node, b: Node): boolean =>
 
 describe("graphs", () => {
   it.prop(
-    "have their parts within the picture, beside each other",
+    "have their parts within the picture, next to each other",
     { shape: Shape.check(Schema.isMaxLength(5)) },
     ({ shape }) => {
       const { edges, height, nodes, width } = layoutOf(graphOf(shape, 0))
@@ -400,7 +400,7 @@ describe("graphs", () => {
     assert.deepStrictEqual(keys, [[], ["first"], ["first", "look"], ["second"]].map(pathKey))
   })
 
-  it("have an arc for each handoff, down on the right and up on the left, each beside the others", () => {
+  it("have an arc for each handoff, down on the right and up on the left, each next to the others", () => {
     const agent = (name: string) => ({ name, runner: { name, kind: "agent" as const, members: [] } })
     const graph: Graph = {
       name: "desk",

@@ -48,7 +48,7 @@ const nested = (depth: number): Effect.Effect<number, unknown> =>
   ).pipe(Effect.provide(SyncEdge.layerNested))
 
 export const cases: Cases = {
-  "a promise alongside a timer of a Layer that repeats for ever fails the tool": () => {
+  "a promise alongside a timer of a Layer that repeats forever fails the tool": () => {
     assert.strictEqual(tagOf(runTool(() => promised, ticking)), "AsyncToolError")
   },
 

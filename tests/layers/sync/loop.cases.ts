@@ -74,7 +74,7 @@ export const cases: Cases = {
     stop = true
   },
 
-  "a program that catches its refusal for ever ends": () => {
+  "a program that catches its refusal forever ends": () => {
     const caught = Effect.exit(Effect.never)
     assert.strictEqual(refusal(Effect.runSyncExit(on(Effect.forever(caught)))), "interrupted")
     const pausing = Effect.forever(Effect.andThen(caught, Effect.sleep("10 micros")))

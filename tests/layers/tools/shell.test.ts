@@ -1,4 +1,4 @@
-/** The tool that runs commands: what it lets through, and what becomes of processes. */
+/** The tool that runs commands: what it lets through, and how its processes end. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
@@ -108,7 +108,7 @@ for (const edge of Object.keys(edges)) {
       }
     })
 
-    it("keeps output up to its limit, and kills a command that writes for ever", async () => {
+    it("keeps output up to its limit, and kills a command that writes forever", async () => {
       const script = "process.stdout.write('x'.repeat(5000)); process.stderr.write('y'.repeat(10))"
       const some = await tools({ maxOutputBytes: 100 }).ok("run_command", { command: node, args: ["-e", script] })
       assert.deepStrictEqual(some, {

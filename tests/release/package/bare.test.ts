@@ -72,7 +72,7 @@ const commands: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: numbe
   [["trace", "--db", "none.db"], 2, /there is no database/]
 ]
 
-it.for(commands)("says the same from its bundle, with no package beside it: %j", async ([args, code, words]) => {
+it.for(commands)("says the same from its bundle, with no package next to it: %j", async ([args, code, words]) => {
   fs.writeFileSync(path.join(folder, "note.md"), "# A note\n\nIt has a sentence.\n")
   const [bundled, whole] = [
     await node(path.join(alone, "bin.js"), args),

@@ -86,7 +86,7 @@ describe("AcpAgent", () => {
     })
   )
 
-  it.live("puts its questions to the approvers, and never allows for ever", () =>
+  it.live("puts its questions to the approvers, and never allows forever", () =>
     Effect.gen(function* () {
       const approving = Approvals.layer((request) => {
         assert.deepStrictEqual([request.tool, request.params], ["edit", { path: "a.txt" }])

@@ -41,7 +41,7 @@ export interface Handlers<R> {
   readonly notification: (method: string, params: unknown) => Effect.Effect<void, never, R>
   /** Writes a line. */
   readonly send: (line: string) => Effect.Effect<void>
-  /** Hears of a line that is not a message. */
+  /** Called with a line that is not a message. */
   readonly unreadable: (line: string) => Effect.Effect<void>
 }
 
@@ -158,7 +158,7 @@ export const make = <R>(handlers: Handlers<R>, scope: Scope.Scope): Peer<R> => {
         const { id, method, params } = message
         if (typeof method === "string") {
           if (isId(id)) return handle(id, method, params)
-          // Without an id it is a notification; with one of another kind its sender would wait for ever.
+          // Without an id it is a notification; with one of another kind its sender would wait forever.
           return "id" in message
             ? reject(null, failure(codes.invalidRequest, "The id is neither a text nor a whole number."))
             : notified(method, params)

@@ -169,7 +169,7 @@ const looped = (inner: Layout, first: Placed | undefined, label: string): Layout
   return { width: inner.width + wide * 2, height: inner.height, nodes, edges }
 }
 
-/** How many lines of handoffs stand beside each other; further ones lie upon the last. */
+/** How many lines of handoffs stand next to each other; further ones lie upon the last. */
 const maxLanes = 12
 const laneWidth = 14
 

@@ -10,7 +10,9 @@ import * as Schema from "effect/Schema"
 import * as Models from "../data/models.ts"
 import type { Price } from "../data/models.ts"
 import * as Shipped from "../data/prices.generated.ts"
+import { assertOptions, namesOf as optionsOf } from "../internal/definition.ts"
 import { absent } from "../internal/optional.ts"
+import { InvalidDefinition } from "../RunError.ts"
 
 export type { Price } from "../data/models.ts"
 
@@ -47,6 +49,29 @@ export class PricesUnavailable extends Schema.TaggedError<PricesUnavailable>()("
   override get message(): string {
     return `the prices of ${this.package} could not be loaded. Install it: npm install ${this.package}`
   }
+}
+
+const known = optionsOf<Price>({ input: true, output: true, cacheRead: true, cacheWrite: true, above: true })
+const knownAbove = optionsOf<NonNullable<Price["above"]>[number]>({
+  input: true,
+  output: true,
+  cacheRead: true,
+  cacheWrite: true,
+  above: true,
+  inputTokens: true
+})
+
+/** Throws for a price that costs could not be counted by: a budget of cost would limit nothing. */
+const assertPrice = (subject: string, price: Price, names: ReadonlySet<string> = known): void => {
+  assertOptions(subject, price, names)
+  const { above = [], ...prices } = price
+  for (const [name, value] of Object.entries({ ...prices, input: price.input, output: price.output })) {
+    if ((value === undefined && name !== "input" && name !== "output") || (Number.isFinite(value) && value! >= 0))
+      continue
+    const remedy = "Give it in US dollars for a million tokens, 0 or more"
+    throw new InvalidDefinition({ subject, problem: `${name} is ${String(value)}`, remedy })
+  }
+  for (const part of above) assertPrice(subject, part, knownAbove)
 }
 
 /** Prices, ready to be looked up. */
@@ -173,6 +198,7 @@ const either = (first: Prices, second: Prices): Prices => ({ cost: (call) => fir
  * )
  */
 export const layer = (table: Table): Layer.Layer<never> => {
+  for (const [name, price] of Object.entries(table)) assertPrice(`the price of "${name}"`, price)
   const own = indexOf(Object.entries(table).map(([name, price]) => [name.toLowerCase(), price] as const))
   return Layer.effect(
     CurrentPrices,

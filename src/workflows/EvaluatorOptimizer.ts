@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
+import { assertFunction, assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { textOfJson, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -87,6 +87,8 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   assertOneOf(subject, "onMaxRounds", onMaxRounds, ["fail", "best"])
   check(subject, members.generator, maxRounds)
   const { evaluator, generator } = members
+  if (!Runner.isRunner(evaluator)) assertFunction(subject, "evaluator", evaluator)
+  assertFunction(subject, "accept", options.accept)
   const refinement: Refinement<I, Draft, E1, R1, Verdict, E2, R2> = {
     ...options,
     maxRounds,

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertOptions, countOf, durationOf } from "../internal/definition.ts"
+import { assertFunction, assertOptions, countOf, durationOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
@@ -157,6 +157,7 @@ export const make: {
   const members = Runner.membersOf(`parallel "${name}"`, branches)
   const entries = isArray ? withKeys(members.map(([, branch]) => branch)) : members
   const combine = options.combine as Combine | undefined
+  if (combine !== undefined && !Runner.isRunner(combine)) assertFunction(`parallel "${name}"`, "combine", combine)
   return together(name, { kind: "parallel", entries, isArray, ...options, combine }, sameInput(entries.length))
 }
 

@@ -6,7 +6,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertOptions } from "../internal/definition.ts"
+import { assertFunction, assertOptions } from "../internal/definition.ts"
 import { decidedHere, text, texts } from "../internal/decided.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -381,6 +381,7 @@ const knownOfMany: ReadonlySet<string> = new Set([...known, "mode", "concurrency
 
 const checked = (name: string, members: Unchecked, options: AnyOptions, names: ReadonlySet<string>): RouteMap => {
   assertOptions(`router "${name}"`, options, names)
+  if (options.classify !== undefined) assertFunction(`router "${name}"`, "classify", options.classify)
   const routes: RouteMap = new Map(Runner.membersOf(`router "${name}"`, members))
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options

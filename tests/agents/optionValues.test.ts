@@ -23,6 +23,7 @@ import {
   Orchestrator,
   Parallel,
   PlanExecuteEvaluate,
+  Prices,
   RateLimit,
   Router,
   RunError,
@@ -106,6 +107,17 @@ const values: ReadonlyArray<readonly [option: string, make: () => unknown, remed
   ["namespace", () => Memory.recall(loosely({ namespace: "" })), "user-42"],
   ["allow", () => ShellTools.feature(loosely({ allow: "ls" })), "git"],
   ["onChange", () => mcp({ onChange: "Refuse" }), "refuse"],
+  ["accept", refined({ accept: undefined }), "function"],
+  [
+    "evaluator",
+    () => EvaluatorOptimizer.make("e", loosely({ generator: agent, evaluator: 5 }), loosely({ accept: () => true })),
+    "function"
+  ],
+  ["combine", () => Parallel.make("p", { agent }, loosely({ combine: "join" })), "function"],
+  ["classify", () => Router.make("r", { agent }, loosely({ classify: "agent" })), "function"],
+  ["input", () => Prices.layer(loosely({ m: { output: 1 } })), "US dollars"],
+  ["output", () => Prices.layer(loosely({ m: { input: 1, output: "1" } })), "US dollars"],
+  ["cacheRead", () => Prices.layer(loosely({ m: { input: 1, output: 1, cacheRead: -1 } })), "US dollars"],
   ["transport", () => mcp({ transport: "ws" }), "sse"]
 ]
 
@@ -146,6 +158,7 @@ const names: ReadonlyArray<readonly [option: string, make: () => unknown, remedy
   ["time", () => Runner.withRetry(agent, loosely({ time: 2 })), "times"],
   ["allowedHost", () => McpServer.serve(loosely({ tools: [], http: { allowedHost: ["a"] } })), "allowedHosts"],
   ["allowed", () => mcp({ allowed: [] }), "allow"],
+  ["in", () => Prices.layer(loosely({ m: { in: 1, output: 1 } })), "input"],
   ["requirePKCE", () => mcp({ oauth: { requirePKCE: true } }), "requirePkce"],
   ["baseURL", () => OpenAi.layer(loosely({ model: "m", baseURL: "http://localhost" })), "baseUrl"]
 ]

@@ -298,6 +298,19 @@ describe("what a client could change of a program that waits", () => {
     })
   )
 
+  it.effect("does not come in with the input of a client, unless this program has recorded it", () =>
+    Effect.gen(function* () {
+      const { pay } = counting()
+      const agent = Agent.make("clerk", { use: [CodeMode.feature([pay])] })
+      const { transcript, waitingFor } = suspensionOf(yield* Effect.exit(agent.run("go")))
+      const answered = Runner.answer(stored(transcript), { [waitingFor[0].id]: Approvals.approve })
+      for (const input of [stored(transcript), answered]) {
+        const error = yield* Effect.flip(Approvals.clientInput(Schema.encodeSync(Prompt.Prompt)(input).content))
+        assert.instanceOf(error, Approvals.ForeignInput)
+      }
+    }).pipe(Effect.provide(live("return await tools.pay({ n: 1 })")))
+  )
+
   it.effect("is refused, before a call is made, where a tool of now is not the one that was shown", () =>
     Effect.gen(function* () {
       const { get, made, pay } = counting()

@@ -1,10 +1,30 @@
-/** What a database said when it failed, in words that a user can act on. */
+/** Failures of a database: which pass by themselves, and what they say in words that a user can act on. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { SqlError } from "effect/sql/SqlError"
 import { messageOf } from "../../internal/message.ts"
 
 /** Whether this is an error of `effect/sql`. */
 export const isSqlError = (error: unknown): error is SqlError => Predicate.isTagged(error, "SqlError")
+
+/** Whether the same may succeed a moment later: the connection was lost, or the server starts or stops (PostgreSQL's codes 57P). */
+export const isTransient = (error: unknown): boolean => {
+  if (!isSqlError(error)) return false
+  const { cause } = error.reason
+  return error.isRetryable || (Predicate.hasProperty(cause, "code") && /^57P/.test(String(cause.code)))
+}
+
+/** A connection that is lost at the end of a transaction is one that `effect/sql` dies of. It is a failure like the others. */
+export const asFailures = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+  Effect.catchCause(effect, (cause): Effect.Effect<never, E | SqlError> => {
+    const died = cause.reasons.filter(Cause.isDieReason).map(({ defect }) => defect)
+    const lost = died.find(isSqlError)
+    if (lost === undefined || !died.every(isSqlError) || Cause.hasInterrupts(cause)) return Effect.failCause(cause)
+    const failed = cause.reasons.filter(Cause.isFailReason).map(({ error }) => error)
+    const own = failed.find((error) => !isSqlError(error)) ?? failed[0]
+    return Effect.fail(own ?? lost)
+  })
 
 /** Failures of which we know more than the driver says. */
 const hints: ReadonlyArray<readonly [said: RegExp, hint: string]> = [

@@ -1,8 +1,9 @@
 /** The stores on PostgreSQL keep the laws that they keep in memory and on SQLite. */
 import { assert, describe, it } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, Redacted } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, Random, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
+import { Agent, RunError, Session, Telemetry, TestModel, Transcript } from "troupe"
 import * as Durable from "troupe/Durable"
 import * as MemoryStore from "troupe/MemoryStore"
 import * as SessionStore from "troupe/SessionStore"
@@ -57,6 +58,62 @@ describe("what the database refuses", () => {
       }).pipe(Effect.provide(SessionStore.layerSql.pipe(Layer.provideMerge(single)), { local: true }))
     )
   }
+})
+
+describe("connections that are cut at any moment", () => {
+  const model = TestModel.layer(
+    ({ prompt }) => `answer ${prompt.content.filter(({ role }) => role === "user").length}`,
+    { unused: "ignore" }
+  )
+  const store = SessionStore.layerSql.pipe(Layer.provide(database("cut")))
+
+  it.live("lose no turn, double none and mix none up; a turn that fails says what helps, and is not kept", () =>
+    Effect.gen(function* () {
+      const admin = Context.get(yield* Layer.build(database("admin")), SqlClient.SqlClient)
+      const cut = Effect.andThen(
+        Effect.flatMap(Random.nextBetween(5, 60), (ms) => Effect.sleep(ms)),
+        admin`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut'`
+      )
+      const ids = ["a", "b", "c", "d"]
+      const cutting = yield* Effect.forkChild(Effect.forever(cut))
+      const ended = yield* Effect.forEach(
+        ids,
+        (id) =>
+          Effect.forEach(Array.from({ length: 25 }), (_, turn) => {
+            const input = `${id} ${turn}`
+            const onFailure = turn % 2 === 0 ? "keep" : "discard"
+            const chat = Session.of(Agent.make("clerk", {}), id, { onFailure })
+            return Effect.map(Effect.exit(chat.run(input)), (exit) => ({ id, input, exit }))
+          }),
+        { concurrency: 4 }
+      )
+      yield* Fiber.interrupt(cutting)
+      const turns = ended.flat()
+      for (const { exit } of turns) {
+        if (Exit.isSuccess(exit)) continue
+        const error = Cause.squash(exit.cause)
+        assert.instanceOf(error, RunError.StoreError)
+        assert.match((error as Error).message, /Check that the database is up/)
+      }
+      for (const id of ids) {
+        const kept = Transcript.turns(yield* SessionStore.history(id))
+        const done = turns.filter((turn) => turn.id === id && Exit.isSuccess(turn.exit)).map(({ input }) => input)
+        assert.deepStrictEqual(
+          kept.map(({ user }) => user),
+          done
+        )
+        assert.deepStrictEqual(
+          kept.map(({ answer }) => answer),
+          done.map((_, index) => `answer ${index + 1}`)
+        )
+      }
+      assert.isAbove(turns.filter(({ exit }) => Exit.isSuccess(exit)).length, turns.length / 2)
+    }).pipe(
+      Effect.provide([store, model]),
+      Effect.provideService(SessionStore.Lease, "2 seconds"),
+      Effect.provideService(Telemetry.LogFailures, false)
+    )
+  )
 })
 
 describe("traces", () => {

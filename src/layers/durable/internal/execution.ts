@@ -17,7 +17,7 @@ import { areThere } from "../../../internal/compensation.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
-import { databaseProblem, isSqlError } from "../../internal/databaseProblem.ts"
+import { asFailures, databaseProblem, isSqlError } from "../../internal/databaseProblem.ts"
 import { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Execute, OnUnknown, Wait } from "./engine.ts"
 import { missingEnds } from "./closing.ts"
@@ -81,7 +81,7 @@ const say = (error: unknown): Effect.Effect<void> =>
   })
 
 const persist = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A> =>
-  Effect.tapError(statement, say).pipe(
+  Effect.tapError(asFailures(statement), say).pipe(
     Effect.retry({ schedule: persistence, while: (error) => !isForGood(error) }),
     Effect.catch((error) => Effect.die(new Error(`the database refuses to keep it: ${databaseProblem(error)}`)))
   )

@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import { databaseProblem } from "../../internal/databaseProblem.ts"
+import { asFailures, databaseProblem } from "../../internal/databaseProblem.ts"
 import type { Planned } from "./engine.ts"
 import type { Tables } from "./tables.ts"
 
@@ -27,7 +27,7 @@ const lookMillis = 500
 const insisting = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A> =>
   Effect.orDie(
     Effect.retry(
-      Effect.tapError(statement, (error) =>
+      Effect.tapError(asFailures(statement), (error) =>
         Effect.logWarning(`the schedule of durable runs waits for its database: ${databaseProblem(error)}`)
       ),
       Schedule.spaced("1 second")

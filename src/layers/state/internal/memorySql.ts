@@ -49,7 +49,7 @@ export const make = (
 ): Effect.Effect<Service, SqlError | StoreError> =>
   Effect.gen(function* () {
     const database = yield* open(sql, "memory", migrations)
-    const { use } = database
+    const { again: use } = database
     const nearest = model === undefined ? undefined : yield* Vectors.search(database)
     return {
       put: (items) =>

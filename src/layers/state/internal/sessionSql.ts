@@ -5,7 +5,8 @@ import type * as Client from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { SessionConflict, StoreError } from "../../../RunError.ts"
 import type { Acquired, Addition, Info, Record, Service, Stored } from "../../../services/SessionStore.ts"
-import { type Database, type Migrations, open } from "./database.ts"
+import { asFailures, isTransient } from "../../internal/databaseProblem.ts"
+import { type Database, type Migrations, open, reconnecting } from "./database.ts"
 import { groupCommit, type Together } from "./groupCommit.ts"
 import * as SessionRecord from "./sessionRecord.ts"
 
@@ -48,7 +49,7 @@ export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | S
   })
 
 const leases = (
-  { now, sql, use }: Database,
+  { again, now, sql }: Database,
   together: Together
 ): Pick<Service, "acquire" | "renew" | "want" | "release"> => ({
   acquire: (id, owner, lease) => {
@@ -64,10 +65,10 @@ const leases = (
         RETURNING uid, seq`
       return row === undefined ? { _tag: "Busy" } : { _tag: "Acquired", uid: row.uid, seq: Number(row.seq) }
     })
-    return use(together(acquired, acquired), id)
+    return again(together(acquired, acquired), id)
   },
   renew: (id, owner, lease) =>
-    use(
+    again(
       Effect.gen(function* () {
         const time = yield* now
         const [row] = yield* sql<{ readonly lease_wanted: number }>`
@@ -77,9 +78,9 @@ const leases = (
       }),
       id
     ),
-  want: (id) => use(Effect.asVoid(sql`UPDATE troupe_sessions SET lease_wanted = 1 WHERE id = ${id}`), id),
+  want: (id) => again(Effect.asVoid(sql`UPDATE troupe_sessions SET lease_wanted = 1 WHERE id = ${id}`), id),
   release: (id, owner) =>
-    use(
+    again(
       Effect.gen(function* () {
         const [kept] = yield* sql`
           UPDATE troupe_sessions SET lease_owner = NULL, lease_until = 0, lease_wanted = 0
@@ -140,7 +141,7 @@ const reader = (sql: Client.SqlClient) => {
 }
 
 const records = (database: Database, together: Together): Pick<Service, "read" | "append"> => {
-  const { sql, use } = database
+  const { again, sql, use } = database
   const blobsOf = reader(sql)
   const read = Effect.fnUntraced(function* (
     id: string,
@@ -167,17 +168,45 @@ const records = (database: Database, together: Together): Pick<Service, "read" |
     return { uid: session.uid, seq, records: all }
   })
   return {
-    read: (id, from) => use(read(id, from), id),
+    read: (id, from) => again(read(id, from), id),
     append: (id, addition) =>
       use(
         Effect.suspend(() => {
           const stored = addition.records.map(SessionRecord.encode)
           const added = append(database, id, addition, stored)
-          return together(added, sql.withTransaction(added))
+          return once(database, id, addition.expectedSeq, stored, together(added, sql.withTransaction(added)))
         }),
         id
       )
   }
+}
+
+/**
+ * Adds records once, also where the connection is lost as they are added: then it is not known whether they were, and they are looked for.
+ * They are those of the run that they name, so no others are equal to them.
+ */
+const once = <E>(
+  { dialect, sql }: Database,
+  id: string,
+  expectedSeq: number,
+  records: ReadonlyArray<SessionRecord.Stored>,
+  added: Effect.Effect<number, E | SqlError>
+): Effect.Effect<number, E | SqlError> => {
+  const [first] = records
+  if (dialect !== "pg" || first === undefined) return added
+  const isThere = Effect.map(
+    sql<Row>`SELECT seq, body FROM troupe_session_records WHERE session = ${id} AND seq = ${expectedSeq + 1}`,
+    ([row]) => row?.body === first.body
+  )
+  let isUnsure = false
+  const attempt = Effect.catch(asFailures(added), (error) => {
+    if (!isTransient(error) && !isUnsure) return Effect.fail(error)
+    isUnsure = true
+    return Effect.flatMap(asFailures(isThere), (there) =>
+      there ? Effect.succeed(expectedSeq + records.length) : Effect.fail(error)
+    )
+  })
+  return Effect.retry(attempt, { ...reconnecting, while: isTransient })
 }
 
 const append = Effect.fnUntraced(function* (
@@ -234,16 +263,18 @@ const refused = Effect.fnUntraced(function* (
 })
 
 const management = (database: Database): Pick<Service, "fork" | "rename" | "remove" | "list" | "prune"> => {
-  const { now, sql, use } = database
+  const { again, now, sql, use } = database
   const within = <A, E>(work: Effect.Effect<A, E | SqlError>, subject?: string) =>
     use(sql.withTransaction(work), subject)
+  const withinAgain = <A, E>(work: Effect.Effect<A, E | SqlError>, subject?: string) =>
+    again(sql.withTransaction(work), subject)
   return {
     fork: (from, to, before) => within(fork(database, from, to, before), from),
     rename: (from, to) => within(rename(database, from, to), from),
-    remove: (id) => within(Effect.asVoid(remove(database, sql`session = ${id}`, sql`id = ${id}`)), id),
-    list: (limit, after) => use(list(sql, limit, after)),
+    remove: (id) => withinAgain(Effect.asVoid(remove(database, sql`session = ${id}`, sql`id = ${id}`)), id),
+    list: (limit, after) => again(list(sql, limit, after)),
     prune: (idle) =>
-      within(
+      withinAgain(
         Effect.gen(function* () {
           const time = yield* now
           const old = sql`(lease_owner IS NULL OR lease_until <= ${time}) AND updated_at <= ${time} - ${Duration.toMillis(idle)}`

@@ -40,7 +40,7 @@ const whole = (n: number): number =>
 /** Opens the store: its tables are made or brought to the newest version. */
 export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | StoreError> =>
   Effect.map(open(sql, "traces", migrations), (database): Service => {
-    const { use } = database
+    const { again: use } = database
     return {
       append: (entries) => use(sql.withTransaction(append(sql, entries))),
       runs: (query) => use(runs(sql, query)),

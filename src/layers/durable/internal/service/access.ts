@@ -6,7 +6,7 @@ import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { hash } from "../../../../internal/fingerprint.ts"
 import { DurableError } from "../../../../RunError.ts"
-import { databaseProblem } from "../../../internal/databaseProblem.ts"
+import { asFailures, databaseProblem } from "../../../internal/databaseProblem.ts"
 import * as Cluster from "../cluster.ts"
 import type { Ref } from "../engine.ts"
 import type { hosting } from "../hosting.ts"
@@ -45,7 +45,7 @@ export const accessOf = (parts: Parts): Access => {
   const { client, hosts, tables } = parts
   const live = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
   const ask: Access["ask"] = (key, statement) =>
-    live(Effect.mapError(Effect.retry(statement, attempts), (cause) => unreachable(key, cause)))
+    live(Effect.mapError(Effect.retry(asFailures(statement), attempts), (cause) => unreachable(key, cause)))
   /** A call of the engine, whose failures are defects. */
   const call = (key: string, effect: Effect.Effect<void>): Effect.Effect<void, DurableError> =>
     live(Effect.catchDefect(effect, (cause) => Effect.fail(unreachable(key, cause))))

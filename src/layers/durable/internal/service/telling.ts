@@ -21,7 +21,8 @@ export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "a
         const run = yield* known(ref)
         if (run.ended !== undefined) return yield* hasEnded(ref, run)
         const name = signalText(signal)
-        const seq = yield* ask(ref.key, tables.sendSignal(run.id, name, value))
+        const sent = ask(ref.key, tables.sendSignal(run.id, name, value, globalThis.crypto.randomUUID()))
+        const seq = yield* Effect.mapError(sent, perhapsSent)
         yield* give(run, `signal/${name}/${seq}`, null)
       }),
     decide: (ref, id, value) =>
@@ -50,7 +51,7 @@ export const mailing = (access: Access): Pick<Service, "post" | "mail"> => {
     post: (ref, message) =>
       Effect.gen(function* () {
         const { id } = yield* known(ref)
-        const seq = yield* ask(ref.key, tables.sendSignal(id, mailbox, message))
+        const seq = yield* ask(ref.key, tables.sendSignal(id, mailbox, message, globalThis.crypto.randomUUID()))
         yield* live(nudge(id, "mail"))
         while (true) {
           const isOver = (yield* known(ref)).ended !== undefined
@@ -76,6 +77,16 @@ export const mailing = (access: Access): Pick<Service, "post" | "mail"> => {
       }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.orDie)
   }
 }
+
+/** Of two calls each is a signal of its own, so another call is not the same one again. */
+const perhapsSent = ({ key, problem, reason }: DurableError): DurableError =>
+  new DurableError({
+    reason,
+    key,
+    problem,
+    remedy:
+      "Check that it can be reached. It is not known whether the signal was kept: Durable.pending shows whether the run still waits for it"
+  })
 
 /** The result of a tool that the client runs, as the run takes it. */
 const resultOf = (answer: Answer): Answered => {

@@ -33,6 +33,10 @@ const migrations: Migrations = [
       run_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL,
       PRIMARY KEY (run_id, first))`,
     sql`CREATE TABLE IF NOT EXISTS troupe_schedules (name TEXT PRIMARY KEY, last BIGINT NOT NULL)`
+  ],
+  (sql) => [
+    sql`ALTER TABLE troupe_signals ADD COLUMN token TEXT`,
+    sql`CREATE UNIQUE INDEX troupe_signals_token ON troupe_signals (run_id, token)`
   ]
 ]
 

@@ -22,13 +22,19 @@ export interface Wake {
 
 /** What is sent to a run, under a name. */
 export const sending = ({ rows, sql, str }: Database) => ({
-  /** Adds what was sent to a run under a name; returns its number. Fails where two are sent at once: send it again. */
-  sendSignal: (id: string, name: string, value: Schema.Json): Effect.Effect<number, SqlError> =>
-    Effect.map(
-      rows(sql`INSERT INTO troupe_signals (run_id, name, seq, taken, value)
-        SELECT CAST(${id} AS TEXT), CAST(${name} AS TEXT), COALESCE(MAX(seq), -1) + 1, 0, ${str(JSON.stringify(value))}
-        FROM troupe_signals WHERE run_id = ${id} AND name = ${name} RETURNING seq`),
-      ([row]) => Number(row!["seq"])
+  /**
+   * Adds what was sent to a run under a name; returns its number. Fails where two are sent at once: send it again. With the same token it is
+   * the same, so that it is there once also where it was not known whether it was.
+   */
+  sendSignal: (id: string, name: string, value: Schema.Json, token: string): Effect.Effect<number, SqlError> =>
+    Effect.andThen(
+      rows(sql`INSERT INTO troupe_signals (run_id, name, seq, taken, value, token)
+        SELECT CAST(${id} AS TEXT), CAST(${name} AS TEXT), COALESCE(MAX(seq), -1) + 1, 0, ${str(JSON.stringify(value))},
+          ${str(token)}
+        FROM troupe_signals WHERE run_id = ${id} AND name = ${name} ON CONFLICT (run_id, token) DO NOTHING`),
+      Effect.map(rows(sql`SELECT seq FROM troupe_signals WHERE run_id = ${id} AND token = ${token}`), ([row]) =>
+        Number(row!["seq"])
+      )
     ),
 
   /** What was sent to a run under a name and is not taken, the first first. */

@@ -411,7 +411,8 @@ const managementLaws = (law: Law): void => {
   )
 }
 
-const recordOf = (turn: number): SessionStore.Record => ({
+/** A record of a turn, for stores that are asked directly. */
+export const recordOf = (turn: number): SessionStore.Record => ({
   v: 1,
   turn,
   status: "completed",
@@ -818,6 +819,65 @@ const stepLaws = (law: Law): void => {
 const sharedLaws = (law: Law, connect: () => Store): void => {
   const elsewhere = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.orDie(Effect.provide(Effect.orDie(effect), connect(), { local: true }))
+
+  law("a fork is whole, also while turns are added to its session or it is removed", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      const bytes = (n: number) => new Uint8Array(1000).fill(n)
+      const turnOf = (n: number) => ({
+        ...recordOf(n),
+        messages: Prompt.fromMessages([
+          Prompt.userMessage({ content: [Prompt.filePart({ mediaType: "image/png", data: bytes(n) })] })
+        ])
+      })
+      for (let round = 0; round < 12; round++) {
+        const id = fresh("grows")
+        yield* store.append(id, { expectedSeq: 0, records: [turnOf(1)] })
+        const growing = Effect.forEach([2, 3, 4, 5, 6, 7, 8], (n) =>
+          store.append(id, { expectedSeq: n - 1, records: [turnOf(n)] })
+        )
+        const forks = Array.from({ length: 6 }, () => fresh("fork"))
+        const forking = Effect.forEach(forks, (to) => Effect.exit(SessionStore.fork(id, to)), { concurrency: 3 })
+        const removing = Effect.delay(SessionStore.remove(id), round)
+        yield* Effect.all([Effect.exit(elsewhere(growing)), forking, round % 2 === 0 ? removing : Effect.void], {
+          concurrency: 3
+        })
+        for (const to of forks) {
+          const stored = yield* store.read(to, 0)
+          if (stored === undefined) continue
+          assert.deepStrictEqual(
+            stored.records.map(({ turn }) => turn),
+            stored.records.map((_, index) => index + 1)
+          )
+          const next = stored.seq + 1
+          assert.strictEqual(yield* store.append(to, { expectedSeq: stored.seq, records: [turnOf(next)] }), next)
+          yield* SessionStore.remove(to)
+        }
+        yield* SessionStore.remove(id)
+      }
+    })
+  )
+
+  law("a session that is removed or pruned as turns are added is gone, or whole", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      for (let round = 0; round < 25; round++) {
+        const id = fresh("going")
+        const add = (seq: number) => store.append(id, { expectedSeq: seq, records: [recordOf(seq + 1)] })
+        yield* add(0)
+        const adding = Effect.forEach([1, 2, 3, 4, 5, 6], add)
+        const removing = round % 2 === 0 ? SessionStore.remove(id) : SessionStore.prune({ idle: 0 })
+        yield* Effect.all([Effect.exit(elsewhere(adding)), Effect.delay(removing, round % 6)], { concurrency: 2 })
+        const stored = yield* store.read(id, 0)
+        const seq = stored?.seq ?? 0
+        assert.strictEqual(stored?.records.length ?? 0, seq)
+        // Nothing that was left stands in the way of another session of this id.
+        yield* Effect.forEach([0, 1, 2, 3, 4, 5, 6], (n) => add(seq + n))
+        assert.strictEqual((yield* store.read(id, 0))?.records.length, seq + 7)
+        yield* SessionStore.remove(id)
+      }
+    })
+  )
 
   law("turns of one session from two connections are taken one at a time, and none is lost", () =>
     Effect.gen(function* () {

@@ -1,17 +1,18 @@
 /** The stores on PostgreSQL keep the laws that they keep in memory and on SQLite. */
 import { assert, describe, it } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
-import { Cause, Context, Effect, Exit, Fiber, Layer, Random, Redacted } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Random, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { Agent, RunError, Session, Telemetry, TestModel, Transcript } from "troupe"
 import * as Durable from "troupe/Durable"
 import * as MemoryStore from "troupe/MemoryStore"
 import * as SessionStore from "troupe/SessionStore"
 import * as TraceStore from "troupe/TraceStore"
+import { eventually } from "../../support/durable.ts"
 import { memoryLaws, vectorLaws } from "../../support/memoryLaws.ts"
 import { oneDatabase } from "../../support/oneDatabase.ts"
 import { postgres } from "../../support/postgres.ts"
-import { keepsFile, sessionLaws } from "../../support/sessionLaws.ts"
+import { keepsFile, recordOf, sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
 import { storedVersions } from "../../support/storedVersions.ts"
 import { traceLaws } from "../../support/traceLaws.ts"
@@ -59,6 +60,39 @@ describe("what the database refuses", () => {
     )
   }
 })
+
+it.live("a session that is removed or pruned as a turn is being added leaves nothing of it behind", () =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const store = yield* SessionStore.SessionStore
+    for (const [id, removing] of [
+      ["removed", SessionStore.remove("removed")],
+      ["pruned", SessionStore.prune({ idle: 0 })]
+    ] as const) {
+      const add = (seq: number) => store.append(id, { expectedSeq: seq, records: [recordOf(seq + 1)] })
+      yield* add(0)
+      const [begun, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      // As a process that adds a turn and is slow to commit.
+      const adding = yield* Effect.gen(function* () {
+        yield* sql`UPDATE troupe_sessions SET seq = 2 WHERE id = ${id}`
+        yield* sql`INSERT INTO troupe_session_records (session, seq, turn, status, body)
+          SELECT session, 2, 2, status, body FROM troupe_session_records WHERE session = ${id} AND seq = 1`
+        yield* Deferred.succeed(begun, undefined)
+        yield* Deferred.await(go)
+      }).pipe(sql.withTransaction, Effect.forkChild)
+      yield* Deferred.await(begun)
+      const removed = yield* Effect.forkChild(removing)
+      const waiting = sql`SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`
+      yield* eventually(Effect.map(waiting, (rows) => rows.length > 0))
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(adding)
+      yield* Fiber.join(removed)
+      assert.isUndefined(yield* store.read(id, 0))
+      for (const seq of [0, 1, 2]) assert.strictEqual(yield* add(seq), seq + 1)
+      yield* SessionStore.remove(id)
+    }
+  }).pipe(Effect.provide(SessionStore.layerSql.pipe(Layer.provideMerge(database("leaving")))))
+)
 
 describe("connections that are cut at any moment", () => {
   const model = TestModel.layer(

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Client from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import { SessionConflict, StoreError } from "../../../RunError.ts"
 import type { Acquired, Addition, Info, Record, Service, Stored } from "../../../services/SessionStore.ts"
 import { asFailures, isTransient } from "../../internal/databaseProblem.ts"
@@ -271,27 +272,40 @@ const management = (database: Database): Pick<Service, "fork" | "rename" | "remo
   return {
     fork: (from, to, before) => within(fork(database, from, to, before), from),
     rename: (from, to) => within(rename(database, from, to), from),
-    remove: (id) => withinAgain(Effect.asVoid(remove(database, sql`session = ${id}`, sql`id = ${id}`)), id),
+    remove: (id) => withinAgain(Effect.asVoid(remove(database, sql`id = ${id}`)), id),
     list: (limit, after) => again(list(sql, limit, after)),
-    prune: (idle) =>
-      withinAgain(
-        Effect.gen(function* () {
-          const time = yield* now
-          const old = sql`(lease_owner IS NULL OR lease_until <= ${time}) AND updated_at <= ${time} - ${Duration.toMillis(idle)}`
-          return yield* remove(database, sql`session IN (SELECT id FROM troupe_sessions WHERE ${old})`, old)
-        })
-      )
+    prune: (idle) => {
+      const some = Effect.gen(function* () {
+        const time = yield* now
+        return yield* remove(
+          database,
+          sql`(lease_owner IS NULL OR lease_until <= ${time}) AND updated_at <= ${time} - ${Duration.toMillis(idle)}`
+        )
+      })
+      const all = (before: number): Effect.Effect<number, StoreError> =>
+        Effect.flatMap(withinAgain(some), (removed) =>
+          removed < removedAtOnce ? Effect.succeed(before + removed) : all(before + removed)
+        )
+      return all(0)
+    }
   }
 }
 
-const seqOf = (sql: Client.SqlClient, id: string): Effect.Effect<number, SqlError> =>
-  Effect.map(sql<{ readonly seq: number }>`SELECT seq FROM troupe_sessions WHERE id = ${id}`, ([row]) =>
-    Number(row?.seq ?? 0)
-  )
-
-/** Fails unless `from` has records and `to` is free. */
-const assertMoves = Effect.fnUntraced(function* (sql: Client.SqlClient, from: string, to: string) {
-  const seq = yield* seqOf(sql, from)
+/**
+ * Fails unless `from` has records and `to` is free. In PostgreSQL, where transactions of one time see what others commit meanwhile, no one
+ * adds records to `from`, removes it or takes its attachments until this is done.
+ */
+const assertMoves = Effect.fnUntraced(function* (
+  { dialect, sql }: Database,
+  from: string,
+  to: string,
+  lock: "FOR SHARE" | "FOR UPDATE"
+) {
+  // First, as removing takes it first.
+  if (dialect === "pg") yield* sql`SELECT pg_advisory_xact_lock_shared(${blobLock})`
+  const [row] = yield* sql<{ readonly seq: number }>`
+    SELECT seq FROM troupe_sessions WHERE id = ${from} ${sql.literal(dialect === "pg" ? lock : "")}`
+  const seq = Number(row?.seq ?? 0)
   if (seq === 0) return yield* conflict(from, "missing")
   const [taken] = yield* sql`SELECT id FROM troupe_sessions WHERE id = ${to}`
   if (taken !== undefined) return yield* conflict(to, "exists")
@@ -299,12 +313,13 @@ const assertMoves = Effect.fnUntraced(function* (sql: Client.SqlClient, from: st
 })
 
 const fork = Effect.fnUntraced(function* (
-  { now, sql }: Database,
+  database: Database,
   from: string,
   to: string,
   before: number | undefined
 ): Effect.fn.Return<void, SqlError | SessionConflict> {
-  yield* assertMoves(sql, from, to)
+  const { now, sql } = database
+  yield* assertMoves(database, from, to, "FOR SHARE")
   const time = yield* now
   const which = sql`status <> 'suspended' AND ${before === undefined ? sql.literal("1 = 1") : sql`turn < ${before}`}`
   const uid = globalThis.crypto.randomUUID()
@@ -327,11 +342,12 @@ const fork = Effect.fnUntraced(function* (
 })
 
 const rename = Effect.fnUntraced(function* (
-  { now, sql }: Database,
+  database: Database,
   from: string,
   to: string
 ): Effect.fn.Return<void, SqlError | SessionConflict> {
-  const seq = yield* assertMoves(sql, from, to)
+  const { now, sql } = database
+  const seq = yield* assertMoves(database, from, to, "FOR UPDATE")
   const time = yield* now
   const [moved] = yield* sql`
     UPDATE troupe_sessions SET id = ${to}, lease_owner = NULL
@@ -341,24 +357,34 @@ const rename = Effect.fnUntraced(function* (
   yield* sql`UPDATE troupe_session_files SET session = ${to} WHERE session = ${from}`
 })
 
-/** Removes sessions with their records and the attachments that no other session has. */
+/** Sessions that one transaction removes: a long one would keep turns waiting. */
+const removedAtOnce = 500
+
+/**
+ * Removes sessions with their records and the attachments that no other session has. Which ones is found out once, and in PostgreSQL they are
+ * held until they are gone: a turn that is added meanwhile would be left without its session.
+ */
 const remove = Effect.fnUntraced(function* (
   { dialect, sql }: Database,
-  theirs: ReturnType<Client.SqlClient["literal"]>,
-  sessions: ReturnType<Client.SqlClient["literal"]>
+  which: Fragment
 ): Effect.fn.Return<number, SqlError> {
+  if (dialect === "pg") yield* sql`SELECT pg_advisory_xact_lock(${blobLock})`
+  const found = yield* sql<{ readonly id: string }>`
+    SELECT id FROM troupe_sessions WHERE ${which} LIMIT ${removedAtOnce} ${sql.literal(dialect === "pg" ? "FOR UPDATE" : "")}`
+  if (found.length === 0) return 0
+  const ids = found.map(({ id }) => id)
+  const theirs = sql.in("session", ids)
   const [filed] = yield* sql`SELECT 1 AS one FROM troupe_session_files WHERE ${theirs} LIMIT 1`
   if (filed !== undefined) {
-    if (dialect === "pg") yield* sql`SELECT pg_advisory_xact_lock(${blobLock})`
     yield* sql`
       DELETE FROM troupe_session_blobs WHERE hash IN (SELECT hash FROM troupe_session_files WHERE ${theirs})
       AND NOT EXISTS (SELECT 1 FROM troupe_session_files AS others WHERE others.hash = troupe_session_blobs.hash
-        AND NOT (others.session IN (SELECT session FROM troupe_session_files WHERE ${theirs})))`
+        AND NOT (${sql.in("others.session", ids)}))`
     yield* sql`DELETE FROM troupe_session_files WHERE ${theirs}`
   }
   yield* sql`DELETE FROM troupe_session_records WHERE ${theirs}`
-  const removed = yield* sql`DELETE FROM troupe_sessions WHERE ${sessions} RETURNING id`
-  return removed.length
+  yield* sql`DELETE FROM troupe_sessions WHERE ${sql.in("id", ids)}`
+  return ids.length
 })
 
 interface InfoRow {

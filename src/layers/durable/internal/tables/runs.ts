@@ -48,17 +48,27 @@ export const writing = ({ rows, sql }: Database) => ({
       )
     ),
 
-  remove: (id: string) =>
+  /** Removes a run that has ended, with all that is kept of it; nothing of one that was made to go on meanwhile. */
+  remove: (id: string): Effect.Effect<boolean, SqlError> =>
     sql.withTransaction(
-      Effect.all(
-        [
-          sql`DELETE FROM troupe_steps WHERE run_id = ${id}`,
-          sql`DELETE FROM troupe_events WHERE run_id = ${id}`,
-          sql`DELETE FROM troupe_signals WHERE run_id = ${id}`,
-          sql`DELETE FROM troupe_wakes WHERE run_id = ${id}`,
-          sql`DELETE FROM troupe_runs WHERE id = ${id}`
-        ],
-        { discard: true }
+      Effect.flatMap(
+        rows(sql`DELETE FROM troupe_runs WHERE id = ${id} AND state IN ('completed', 'failed', 'interrupted')
+          RETURNING id`),
+        (removed) =>
+          removed.length === 0
+            ? Effect.succeed(false)
+            : Effect.as(
+                Effect.all(
+                  [
+                    sql`DELETE FROM troupe_steps WHERE run_id = ${id}`,
+                    sql`DELETE FROM troupe_events WHERE run_id = ${id}`,
+                    sql`DELETE FROM troupe_signals WHERE run_id = ${id}`,
+                    sql`DELETE FROM troupe_wakes WHERE run_id = ${id}`
+                  ],
+                  { discard: true }
+                ),
+                true
+              )
       )
     )
 })

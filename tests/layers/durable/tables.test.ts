@@ -1,4 +1,4 @@
-/** What is sent to a run is kept once, also where it is not known whether it was kept. */
+/** What is written of runs from outside, where others write at the same time. */
 import { expect, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -16,5 +16,23 @@ it.live("a signal that is sent again with its token is the same one", () =>
     expect(yield* tables.sendSignal("run", "sent", 3, "c")).toBe(0)
     expect(yield* tables.sendSignal("other", "paid", 4, "a")).toBe(0)
     expect((yield* tables.sent("run", "paid")).map(({ value }) => value)).toEqual([1, 2])
+  })
+)
+
+it.live("a run that was made to go on after it was found to be old is not removed", () =>
+  Effect.gen(function* () {
+    const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
+    yield* Tables.migrate(sql)
+    const tables = Tables.make(sql)
+    const run = { id: "a", name: "n", key: "k", fingerprint: "f", input: null, inputHash: "h", createdAt: 1, updatedAt: 1 }
+    yield* tables.create(run)
+    yield* tables.interrupt("a", 2)
+    expect((yield* tables.old(3, 10)).map(({ id }) => id)).toEqual(["a"])
+    yield* tables.requeue("a", 3)
+    expect(yield* tables.remove("a")).toBe(false)
+    expect((yield* tables.find("a"))?.state).toBe("queued")
+    yield* tables.interrupt("a", 4)
+    expect(yield* tables.remove("a")).toBe(true)
+    expect(yield* tables.find("a")).toBeUndefined()
   })
 )

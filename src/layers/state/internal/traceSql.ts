@@ -40,13 +40,14 @@ const whole = (n: number): number =>
 /** Opens the store: its tables are made or brought to the newest version. */
 export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | StoreError> =>
   Effect.map(open(sql, "traces", migrations), (database): Service => {
-    const { again: use } = database
+    const { again, use } = database
     return {
+      // The recorder tries again by itself, and says so.
       append: (entries) => use(sql.withTransaction(append(sql, entries))),
-      runs: (query) => use(runs(sql, query)),
-      events: (runId, from, limit) => use(events(sql, column(runId), from, limit), runId),
-      remove: (runId) => use(sql.withTransaction(Effect.asVoid(remove(sql, [column(runId)]))), runId),
-      prune: ({ maxBytes, olderThan }) => use(prune(database, olderThan, maxBytes))
+      runs: (query) => again(runs(sql, query)),
+      events: (runId, from, limit) => again(events(sql, column(runId), from, limit), runId),
+      remove: (runId) => again(sql.withTransaction(Effect.asVoid(remove(sql, [column(runId)]))), runId),
+      prune: ({ maxBytes, olderThan }) => again(prune(database, olderThan, maxBytes))
     }
   })
 

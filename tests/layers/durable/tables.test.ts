@@ -24,7 +24,16 @@ it.live("a run that was made to go on after it was found to be old is not remove
     const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
     yield* Tables.migrate(sql)
     const tables = Tables.make(sql)
-    const run = { id: "a", name: "n", key: "k", fingerprint: "f", input: null, inputHash: "h", createdAt: 1, updatedAt: 1 }
+    const run = {
+      id: "a",
+      name: "n",
+      key: "k",
+      fingerprint: "f",
+      input: null,
+      inputHash: "h",
+      createdAt: 1,
+      updatedAt: 1
+    }
     yield* tables.create(run)
     yield* tables.interrupt("a", 2)
     expect((yield* tables.old(3, 10)).map(({ id }) => id)).toEqual(["a"])

@@ -59,7 +59,10 @@ export const open = (
       Effect.mapError(asFailures(effect), (error) => asStoreError(store, error, subject))
     // SQLite has waited by itself.
     const again: Use = (effect, subject) =>
-      use(dialect === "pg" ? Effect.retry(asFailures(effect), { ...reconnecting, while: isTransient }) : effect, subject)
+      use(
+        dialect === "pg" ? Effect.retry(asFailures(effect), { ...reconnecting, while: isTransient }) : effect,
+        subject
+      )
     return Effect.as(migrated, { sql, dialect, now, use, again } satisfies Database as Database)
   })
 

@@ -12,7 +12,7 @@ export const isSqlError = (error: unknown): error is SqlError => Predicate.isTag
 export const isTransient = (error: unknown): boolean => {
   if (!isSqlError(error)) return false
   const { cause } = error.reason
-  return error.isRetryable || (Predicate.hasProperty(cause, "code") && /^57P/.test(String(cause.code)))
+  return error.isRetryable || (Predicate.hasProperty(cause, "code") && String(cause.code).startsWith("57P"))
 }
 
 /** A connection that is lost at the end of a transaction is one that `effect/sql` dies of. It is a failure like the others. */

@@ -137,17 +137,17 @@ describe("a call that reports progress all the time", () => {
       ).pipe(
         Effect.provide([
           TestModel.layer((call) => (call.index === 0 ? TestModel.toolCall("look", {}) : "ok")),
-          Mcp.layer({ servers: { s: { server: busy, timeout: "300 millis" } } })
+          Mcp.layer({ servers: { s: { server: busy, timeout: "800 millis" } } })
         ])
       )
     )
     clearInterval(stop)
-    expect(Date.now() - start).toBeGreaterThan(1400)
+    expect(Date.now() - start).toBeGreaterThan(3900)
     const failed = events.find((event) => event._tag === "ToolFailed")
-    expect(JSON.stringify(failed)).toContain("did not finish within 1s 500ms")
+    expect(JSON.stringify(failed)).toContain("did not finish within 4s")
     const reports = events.filter((event) => event._tag === "ToolProgress")
     expect(reports.length).toBeGreaterThan(0)
-    expect(reports.length).toBeLessThan(120)
+    expect(reports.length).toBeLessThan(300)
     for (const report of reports) expect(JSON.stringify(report).length).toBeLessThan(2000)
     expect(JSON.stringify(reports)).not.toContain("\\u001b")
   })

@@ -150,6 +150,8 @@ const step = { key: "s", kind: "tool", name: "tool" }
 /** Does with the engine's statements what a path of the model says, and gives what is then kept. */
 const replay = (tables: Tables.Tables, path: ReadonlyArray<string>) =>
   Effect.gen(function* () {
+    // Only what has ended is removed.
+    yield* tables.interrupt("r", 0)
     yield* tables.remove("r")
     yield* tables.create(run)
     const claims: Array<Tables.Claim | undefined> = [undefined, undefined]

@@ -23,7 +23,8 @@ export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "a
         const name = signalText(signal)
         const sent = ask(ref.key, tables.sendSignal(run.id, name, value, globalThis.crypto.randomUUID()))
         const seq = yield* Effect.mapError(sent, perhapsSent)
-        yield* give(run, `signal/${name}/${seq}`, null)
+        // It is kept: a worker looks for those that no one has woken their runs for.
+        yield* Effect.ignore(give(run, `signal/${name}/${seq}`, null))
       }),
     decide: (ref, id, value) =>
       Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge(run.id)))),

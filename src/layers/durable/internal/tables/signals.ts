@@ -55,6 +55,8 @@ export const sending = ({ rows, sql, str }: Database) => ({
     sql`UPDATE troupe_signals SET taken = 1 WHERE run_id = ${id} AND name = ${name} AND seq = ${seq}`
 })
 
+const fenced = { _tag: "Fenced" } as const
+
 /** Takes what was sent as the outcome of a step. */
 export const taking = ({ rows, sql }: Database, { insertStep }: Pick<ReturnType<typeof writing>, "insertStep">) => ({
   /** Takes the first that was sent under the step's name and that is in order, and keeps it as the step's outcome. */
@@ -66,6 +68,10 @@ export const taking = ({ rows, sql }: Database, { insertStep }: Pick<ReturnType<
   ): Effect.Effect<Taken, SqlError> =>
     sql.withTransaction(
       Effect.gen(function* () {
+        // Where it was not known whether it was taken it is asked for again, and must not take another one.
+        const [before] = yield* rows(sql`SELECT value FROM troupe_steps WHERE run_id = ${claim.run.id}
+          AND step_key = ${step.key} AND epoch = ${claim.epoch} AND state = 'done'`)
+        if (before !== undefined) return { _tag: "Taken" as const, value: json(before["value"]), problems: [] }
         const sent = yield* rows(sql`SELECT seq, taken, value FROM troupe_signals WHERE run_id = ${claim.run.id}
           AND name = ${step.name} ORDER BY seq`)
         const problems: Array<string> = []
@@ -81,12 +87,13 @@ export const taking = ({ rows, sql }: Database, { insertStep }: Pick<ReturnType<
           }
           const whole = { key: step.key, kind: step.kind, name: step.name, state: "done" as const }
           const written = yield* insertStep(claim, whole, JSON.stringify(value), now)
-          if (written !== "written") return { _tag: "Fenced" as const }
+          // What was taken is given back.
+          if (written !== "written") return yield* Effect.fail(fenced)
           return { _tag: "Taken" as const, value, problems }
         }
         return { _tag: "None" as const, next: sent.length }
       })
-    )
+    ).pipe(Effect.catchTag("Fenced", () => Effect.succeed(fenced)))
 })
 
 const executionOf = (row: Row): string => executionIdOf({ id: text(row["id"]), generation: Number(row["generation"]) })

@@ -18,6 +18,17 @@ export const writing = (
     Effect.map(find(claim.run.id), (run) =>
       run?.epoch === claim.epoch && run.state === "running" ? "taken" : "fenced"
     )
+  /** Whether this execution has written just that, where it was not known whether it had. */
+  const isOurs = (
+    claim: Claim,
+    { key, state }: Pick<KeptStep, "key" | "state">,
+    value: string | null
+  ): Effect.Effect<boolean, SqlError> =>
+    Effect.map(
+      rows(sql`SELECT value FROM troupe_steps WHERE run_id = ${claim.run.id} AND step_key = ${key}
+        AND state = ${state} AND epoch = ${claim.epoch}`),
+      ([row]): boolean => row !== undefined && row["value"] === value
+    )
   return {
     insertStep: (
       claim: Claim,
@@ -31,7 +42,12 @@ export const writing = (
             ${value === null ? sql`NULL` : str(value)}, epoch, ${big(now)}
           FROM troupe_runs WHERE id = ${claim.run.id} AND epoch = ${claim.epoch} AND state = 'running'${share}
           ON CONFLICT (run_id, step_key) DO NOTHING RETURNING step_key`),
-        (written) => (written.length === 1 ? Effect.succeed("written" as const) : whyNot(claim))
+        (written) =>
+          written.length === 1
+            ? Effect.succeed("written" as const)
+            : Effect.flatMap(isOurs(claim, step, value), (ours) =>
+                ours ? Effect.succeed("written" as const) : whyNot(claim)
+              )
       ),
 
     /** Writes the outcome of a step whose intent this execution has written. */

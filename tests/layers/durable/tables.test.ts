@@ -51,7 +51,16 @@ it.live("what an execution writes again, because it was not known whether it was
     const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
     yield* Tables.migrate(sql)
     const tables = Tables.make(sql)
-    const run = { id: "a", name: "n", key: "k", fingerprint: "f", input: null, inputHash: "h", createdAt: 1, updatedAt: 1 }
+    const run = {
+      id: "a",
+      name: "n",
+      key: "k",
+      fingerprint: "f",
+      input: null,
+      inputHash: "h",
+      createdAt: 1,
+      updatedAt: 1
+    }
     yield* tables.create(run)
     const claim = (yield* tables.claim("a", "worker", 2))!
     const done = { key: "s", kind: "effect", name: "s", state: "done" } as const

@@ -66,34 +66,36 @@ export const taking = ({ rows, sql }: Database, { insertStep }: Pick<ReturnType<
     problemWith: (payload: Schema.Json) => string | undefined,
     now: number
   ): Effect.Effect<Taken, SqlError> =>
-    sql.withTransaction(
-      Effect.gen(function* () {
-        // Where it was not known whether it was taken it is asked for again, and must not take another one.
-        const [before] = yield* rows(sql`SELECT value FROM troupe_steps WHERE run_id = ${claim.run.id}
+    sql
+      .withTransaction(
+        Effect.gen(function* () {
+          // Where it was not known whether it was taken it is asked for again, and must not take another one.
+          const [before] = yield* rows(sql`SELECT value FROM troupe_steps WHERE run_id = ${claim.run.id}
           AND step_key = ${step.key} AND epoch = ${claim.epoch} AND state = 'done'`)
-        if (before !== undefined) return { _tag: "Taken" as const, value: json(before["value"]), problems: [] }
-        const sent = yield* rows(sql`SELECT seq, taken, value FROM troupe_signals WHERE run_id = ${claim.run.id}
+          if (before !== undefined) return { _tag: "Taken" as const, value: json(before["value"]), problems: [] }
+          const sent = yield* rows(sql`SELECT seq, taken, value FROM troupe_signals WHERE run_id = ${claim.run.id}
           AND name = ${step.name} ORDER BY seq`)
-        const problems: Array<string> = []
-        for (const row of sent) {
-          if (Number(row["taken"]) === 1) continue
-          const value = json(row["value"])
-          yield* sql`UPDATE troupe_signals SET taken = 1 WHERE run_id = ${claim.run.id} AND name = ${step.name}
+          const problems: Array<string> = []
+          for (const row of sent) {
+            if (Number(row["taken"]) === 1) continue
+            const value = json(row["value"])
+            yield* sql`UPDATE troupe_signals SET taken = 1 WHERE run_id = ${claim.run.id} AND name = ${step.name}
             AND seq = ${Number(row["seq"])}`
-          const problem = problemWith(value)
-          if (problem !== undefined) {
-            problems.push(problem)
-            continue
+            const problem = problemWith(value)
+            if (problem !== undefined) {
+              problems.push(problem)
+              continue
+            }
+            const whole = { key: step.key, kind: step.kind, name: step.name, state: "done" as const }
+            const written = yield* insertStep(claim, whole, JSON.stringify(value), now)
+            // What was taken is given back.
+            if (written !== "written") return yield* Effect.fail(fenced)
+            return { _tag: "Taken" as const, value, problems }
           }
-          const whole = { key: step.key, kind: step.kind, name: step.name, state: "done" as const }
-          const written = yield* insertStep(claim, whole, JSON.stringify(value), now)
-          // What was taken is given back.
-          if (written !== "written") return yield* Effect.fail(fenced)
-          return { _tag: "Taken" as const, value, problems }
-        }
-        return { _tag: "None" as const, next: sent.length }
-      })
-    ).pipe(Effect.catchTag("Fenced", () => Effect.succeed(fenced)))
+          return { _tag: "None" as const, next: sent.length }
+        })
+      )
+      .pipe(Effect.catchTag("Fenced", () => Effect.succeed(fenced)))
 })
 
 const executionOf = (row: Row): string => executionIdOf({ id: text(row["id"]), generation: Number(row["generation"]) })

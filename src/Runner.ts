@@ -55,6 +55,7 @@ import {
   CannotResume,
   InvalidApproval,
   InvalidDefinition,
+  InvalidTranscript,
   type RunSuspended,
   type RunTimedOut
 } from "./RunError.ts"
@@ -871,19 +872,27 @@ export const onEvent: {
 /** The transcript of a suspended run: that of its `RunSuspended`, or the encoded one of its terminal event. */
 export type Suspended = Prompt.RawInput | typeof Prompt.Prompt.Encoded
 
-const transcriptOf = (transcript: Suspended): Prompt.Prompt =>
-  Prompt.isPrompt(transcript) || typeof transcript === "string" || !("content" in transcript)
-    ? toPrompt(transcript)
-    : toPrompt(transcript.content)
+const transcriptOf = (subject: string, transcript: Suspended): Prompt.Prompt => {
+  try {
+    return Prompt.isPrompt(transcript) || typeof transcript === "string" || !("content" in transcript)
+      ? toPrompt(transcript)
+      : toPrompt(transcript.content)
+  } catch {
+    const holds = Predicate.hasProperty(transcript, "transcript")
+    const problem = holds
+      ? "it is what holds one, such as an error: write error.transcript"
+      : "it is not a conversation"
+    throw new InvalidTranscript({ path: [subject], problem })
+  }
+}
 
 /**
  * What the transcript of a suspended run waits for: approvals, results of tools that the caller runs, outside events; those of
  * runs nested in it too. It is the `waitingFor` of the run's `RunSuspended`, without what was answered since. It holds no
- * signature and can be shown to anyone who may see the arguments. Throws for what is not a conversation, as `Prompt.make`
- * does.
+ * signature and can be shown to anyone who may see the arguments. Throws `InvalidTranscript` for what is not a conversation.
  */
 export const pending = (transcript: Suspended): ReadonlyArray<WaitingFor> =>
-  Suspension.pending(transcriptOf(transcript))
+  Suspension.pending(transcriptOf("Runner.pending", transcript))
 
 /**
  * An answer to one thing that a suspended run waits for, as plain JSON: for an approval a decision (`Approvals.approve`,
@@ -897,7 +906,8 @@ export type Answer = Decision | Schema.Json
  * goes on waiting: answers can be given one by one, each to the result of the call before.
  *
  * Throws `InvalidApproval` for an id that nothing waits for, for an approval whose answer is not a decision, and for an answer
- * that is not JSON. Whether a result fits its tool is known when the run goes on: it then fails with `InvalidApproval`.
+ * that is not JSON; `InvalidTranscript` for what is not a conversation. Whether a result fits its tool is known when the run
+ * goes on: it then fails with `InvalidApproval`.
  *
  * @example
  * import { Effect, Schema } from "effect"
@@ -914,7 +924,7 @@ export type Answer = Decision | Schema.Json
  *   agent.run(Runner.answer(stored, { [id]: Approvals.approve }))
  */
 export const answer = (transcript: Suspended, answers: Readonly<Record<string, Answer>>): Prompt.Prompt => {
-  const prompt = transcriptOf(transcript)
+  const prompt = transcriptOf("Runner.answer", transcript)
   const problem = Suspension.problemOf(prompt, answers)
   if (problem !== undefined) throw new InvalidApproval(problem)
   return Suspension.answer(prompt, answers)

@@ -219,6 +219,27 @@ describe("a tool that the caller runs", () => {
 })
 
 describe("an answer", () => {
+  it.effect("to what is not a conversation is refused, and says where the conversation is", () =>
+    Effect.gen(function* () {
+      const error = yield* suspended(Agent.make("guide", { tools: [locate] }), "Where am I?").pipe(
+        turns(call("locate", { precise: true }))
+      )
+      const refused = (given: unknown) => {
+        try {
+          Runner.answer(given as never, {})
+        } catch (thrown) {
+          return thrown
+        }
+        return assert.fail("it was taken")
+      }
+      const [ofError, ofNumber] = [refused(error), refused([5])]
+      assert.instanceOf(ofError, RunError.InvalidTranscript)
+      assert.include(String(ofError), "error.transcript")
+      assert.instanceOf(ofNumber, RunError.InvalidTranscript)
+      assert.throws(() => Runner.pending(error as never), RunError.InvalidTranscript)
+    })
+  )
+
   it.effect("for nothing that waits, or of another kind than what waits, is refused where it is given", () =>
     Effect.gen(function* () {
       const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })

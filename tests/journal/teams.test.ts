@@ -102,3 +102,50 @@ describe("a team that is killed at a step and made again", () => {
     })
   )
 })
+
+describe("a team whose leader releases a task that is worked on", () => {
+  it.live("has nothing of it done again when the run is made again", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const waits = (name: string, turns: number) =>
+        AgentTool.fromFunction(name, {
+          description: "Waits",
+          hints: { idempotent: true },
+          parameters: Schema.Struct({}),
+          execute: () =>
+            Effect.gen(function* () {
+              for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+              return "waited"
+            })
+        })
+      const leader = Agent.make("lead", { tools: [waits("look", 20)] })
+      const team = Team.make("team", { leader, members: { one: Agent.make("hand", { tools: [waits("work", 60)] }) } })
+      const steps = [
+        TestModel.toolCall("create_task", { title: "A", description: "Do A." }),
+        TestModel.toolCall("look", {}),
+        TestModel.toolCall("release_task", { id: "1" })
+      ]
+      const model = TestModel.layer(
+        ({ prompt, tools }) => {
+          calls++
+          const { toolCalls, user } = Transcript.turns(prompt).at(-1)!
+          if (!tools.includes("create_task")) return toolCalls.length === 0 ? TestModel.toolCall("work", {}) : "done"
+          return user === "Go" ? (steps[toolCalls.length] ?? "created") : user
+        },
+        { unused: "ignore" }
+      )
+      const statuses: Array<string> = []
+      const watched = Runner.onEvent(team, (event) =>
+        Effect.sync(() => event._tag === "TaskChanged" && statuses.push(event.task.status))
+      )
+      const journal = new MemoryJournal()
+      const once = () => attempt(Effect.provide(watched.run("Go"), model), journal)
+      const first = yield* once()
+      assert.isTrue(first !== undefined && Exit.isSuccess(first))
+      assert.deepStrictEqual(statuses, ["open", "working", "open", "working", "done"])
+      calls = 0
+      assert.deepStrictEqual(yield* once(), first)
+      assert.strictEqual(calls, 0)
+    })
+  )
+})

@@ -272,7 +272,7 @@ class Team {
       seat.task = id
       const before = yield* this.#kept.stopped(id, nth)
       const exit = yield* before === undefined
-        ? this.#run(seat, `task ${id}`, this.#textOf(task), stop)
+        ? this.#run(seat, nth === 1 ? `task ${id}` : `task ${id} # ${nth}`, this.#textOf(task), stop)
         : Effect.as(before === "released" ? this.#board.release(id) : this.#board.end(id, before), before)
       seat.isBusy = false
       seat.task = undefined

@@ -779,6 +779,25 @@ describe("sessions", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("are as many for clients without a name, also among those of clients with one", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token) === "guest" || Redacted.value(token)
+      const limits = { sessions: { perClient: 2 } } as const
+      const live = Layer.merge(SessionStore.layerMemory, hello)
+      const handler = yield* handling({ runners: { desk }, bearer, limits }, live)
+      const turn = (token: string, session: string) =>
+        Effect.map(
+          ask(handler, post("/runners/desk", { input: "Hi", session }, { authorization: `Bearer ${token}` })),
+          ({ status }) => status
+        )
+      const statuses = yield* Effect.all(
+        [turn("ada", "1"), turn("ada", "2"), turn("guest", "x"), turn("guest", "y"), turn("guest", "z")],
+        { concurrency: 1 }
+      )
+      assert.deepStrictEqual(statuses, [200, 200, 200, 200, 429])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("are removed when they were idle for long", () =>
     Effect.gen(function* () {
       const limits = { sessions: { idle: "150 millis" } } as const

@@ -111,6 +111,26 @@ export const giveUpTurn = (edge: Edge, id: string, waiting: ReadonlySet<string>)
     if (pending.some((one) => waiting.has(one.id))) yield* withStore(edge, Store.giveUp(id))
   })
 
+/** How many sessions are read at once. */
+const pageSize = 200
+
+/** The first sessions of a client after `after`. Those of other clients may stand between them. */
+const listOwn = (edge: Edge, caller: Caller, limit: number, after = ""): Effect.Effect<ReadonlyArray<Info>, Problem> =>
+  Effect.gen(function* () {
+    const isOwn = ownSessions(edge, caller)
+    const own: Array<Info> = []
+    let last = `${prefixOf(caller)}${after}`
+    while (own.length < limit) {
+      const page = yield* withStore(edge, Store.list({ limit: Math.min(limit, pageSize), after: last }))
+      own.push(...page.filter(({ id }) => isOwn(id)))
+      // Those of a client with a name stand together.
+      const isLast = page.length === 0 || (caller.name !== undefined && !isOwn(page.at(-1)!.id))
+      if (isLast) break
+      last = page.at(-1)!.id
+    }
+    return own.slice(0, limit)
+  })
+
 /** Refuses a further session to a client that has as many as it may. */
 export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<void, Problem> => {
   const { perClient } = edge.settings.sessions
@@ -120,10 +140,7 @@ export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<voi
     // Without its records: whether it is there is all that counts.
     const known = yield* Effect.mapError(store.read(id, Number.MAX_SAFE_INTEGER), ofStore)
     if (known !== undefined) return
-    const prefix = prefixOf(caller)
-    const isOwn = ownSessions(edge, caller)
-    const others = yield* withStore(edge, Store.list({ limit: perClient, after: prefix }))
-    if (others.filter(({ id }) => isOwn(id)).length < perClient) return
+    if ((yield* listOwn(edge, caller, perClient)).length < perClient) return
     return yield* refuse(429, `There are ${perClient} sessions, and no more are kept. DELETE one of /sessions first.`)
   })
 }
@@ -160,10 +177,7 @@ const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: 
     const prefix = prefixOf(caller)
     const query = new URL(request.url, "http://localhost").searchParams
     const limit = Math.min(Math.max(Math.trunc(Number(query.get("limit") ?? 50)) || 50, 1), 200)
-    const after = `${prefix}${query.get("after") ?? ""}`
-    const infos = yield* withStore(edge, Store.list({ limit, after }))
-    const isOwn = ownSessions(edge, caller)
-    const own = infos.filter(({ id }) => isOwn(id))
+    const own = yield* listOwn(edge, caller, limit, query.get("after") ?? "")
     return json({ sessions: own.map((info) => shown(info, prefix)) })
   })
 

@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Redacted, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { AiError } from "effect/ai"
-import { Agent, AgentTool, RemoteAgent, RunEvent, TestModel } from "troupe"
+import { Agent, AgentTool, RemoteAgent, RunEvent, Runner, TestModel } from "troupe"
 import { listen, until } from "../../support/agentServer.ts"
 import { model, waitingAgent } from "../../support/serverClients.ts"
 
@@ -196,6 +196,31 @@ describe("RemoteAgent", () => {
       }).pipe(Effect.scoped)
     )
   }
+
+  it.live("counts no part of a bill that is not one", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serving((request, _, response, base) => {
+        if (request.method === "GET") return response.end(JSON.stringify(cardAt(`${base}/rpc`, false)))
+        const task = {
+          id: "t",
+          status: { state: "TASK_STATE_COMPLETED" },
+          artifacts: [{ artifactId: "a", parts: [{ text: "Done." }] }],
+          metadata: { steps: 2.5, cost: -5 }
+        }
+        return response.end(JSON.stringify({ jsonrpc: "2.0", id: 1, result: { task } }))
+      })
+      const remote = yield* RemoteAgent.connect(url)
+      const spent: Array<RunEvent.Spent> = []
+      const watched = Runner.onEvent(remote, (event) =>
+        Effect.sync(() => event._tag === "RunCompleted" && spent.push(event.spent))
+      )
+      yield* watched.run("Hi")
+      assert.deepStrictEqual(
+        spent.map(({ cost, steps }) => ({ cost, steps })),
+        [{ cost: undefined, steps: 2 }]
+      )
+    }).pipe(Effect.scoped)
+  )
 
   it.effect("asks for a task that is not done until it is", () =>
     Effect.gen(function* () {

@@ -224,15 +224,20 @@ const stepOf = ({ bill, events }: RunState) => {
       Effect.suspend(() => {
         const usage = decodeUsage(metadata["usage"])
         const known = usage._tag === "Some" ? usage.value : noUsage
-        const steps = typeof metadata["steps"] === "number" ? Math.min(metadata["steps"], 10_000) : 0
-        const price = typeof metadata["cost"] === "number" ? { cost: metadata["cost"] } : {}
+        const steps = Math.trunc(Math.min(numberOf(metadata["steps"]) ?? 0, 10_000))
+        const cost = numberOf(metadata["cost"])
+        const price = cost === undefined ? {} : { cost }
         bill.addStep(Math.max(0, steps - bill.steps))
-        bill.addUsage(known, price.cost)
+        bill.addUsage(known, cost)
         return events.emit({ _tag: "StepCompleted", step: 1, finishReason: "stop", usage: known, ...price })
       })
   }
 }
 type Step = ReturnType<typeof stepOf>
+
+/** A number of a bill. Nothing costs less than nothing. */
+const numberOf = (json: Schema.Json | undefined): number | undefined =>
+  typeof json === "number" && json >= 0 ? json : undefined
 
 const run = (target: Target, input: string, state: RunState): Effect.Effect<string, RemoteAgentError> => {
   const progress: Progress = {

@@ -9,12 +9,12 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
 import { assertName, assertOneOf, assertOptions } from "../internal/definition.ts"
+import { decided, decidedHere, text } from "../internal/decided.ts"
 import { replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
 import { journalOf } from "../internal/journaled.ts"
-import { CurrentPlace, placeIn } from "../internal/place.ts"
 import {
   type InvalidApproval,
   InvalidDefinition,
@@ -116,12 +116,14 @@ export function of<A, E, R>(
 }
 
 /** A snapshot before a turn, and what takes the one after it, which the turn does not fail by. */
-const noted = Effect.flatMap(Sandbox, ({ snapshots }: SandboxService) =>
-  Effect.map(snapshots.take, ({ id: before }) => ({
+const noted = Effect.flatMap(Sandbox, ({ snapshots }: SandboxService) => {
+  const take = Effect.map(snapshots.take, ({ id }) => id)
+  // A durable run that is made again finds what its tools have written before.
+  return Effect.map(decidedHere("files", take, text), (before) => ({
     before,
-    take: Effect.match(snapshots.take, { onSuccess: ({ id }): string | undefined => id, onFailure: () => undefined })
+    take: Effect.match(take, { onSuccess: (id): string | undefined => id, onFailure: () => undefined })
   }))
-)
+})
 
 const make = <A, E, R, E2, R2>(
   runner: Runner.Runner<Prompt.RawInput, A, E, R>,
@@ -180,13 +182,16 @@ const make = <A, E, R, E2, R2>(
   return Runner.fromDefinition(runner.name, runner.description, { ...definition, session: id, observers, body })
 }
 
-/** The place of a turn in its durable run: a run that is made again takes it once. `undefined` in any other run. */
+/**
+ * Names a turn in its durable run: a run that is made again takes it once. Another run under the same key, in another database
+ * or after the first one was removed, takes turns of its own. `undefined` in any other run.
+ */
 const keyOf = (state: RunState): Effect.Effect<string | undefined> =>
   Effect.withFiber((fiber) =>
-    Effect.succeed(
-      journalOf(fiber) === undefined ? undefined : placeIn(state, fiber.getRef(CurrentPlace)).key("session")
-    )
+    journalOf(fiber) === undefined ? Effect.undefined : decided(state, "session", randomId, text)
   )
+
+const randomId = Effect.sync((): string => globalThis.crypto.randomUUID())
 
 type Same = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Random from "effect/Random"
 import { InvalidDefinition } from "../RunError.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
@@ -50,6 +51,8 @@ export class RunState {
   readonly startedAt: number
   readonly events: EventSink
   readonly bill: Bill
+  /** What an agent tells its model first. */
+  instructions: Prompt.SystemMessage | undefined
   readonly #input: unknown
   #transcript: RunTranscript | undefined
   #handedOver = false

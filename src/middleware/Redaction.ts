@@ -1,6 +1,6 @@
 /**
  * Redaction: secrets and personal data do not leave for the model. Each is sent as a placeholder such as `[EMAIL_1]`, the same for
- * the same value, and can be put back in the arguments of tools.
+ * the same value, and can be put back in the arguments of tools. Those of the agent's instructions are apart, such as `[SYSTEM_EMAIL_1]`.
  *
  * It changes what is sent; the transcript keeps everything. What the model says itself stays as it says it, placeholders included.
  * Put it before other middleware that calls models, such as `Compaction` or `Replan`: what is further in sees placeholders only.
@@ -17,6 +17,7 @@ import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Patterns from "./internal/redaction/patterns.ts"
 import { remade } from "./internal/remade.ts"
+import { instructions } from "./internal/instructions.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
 /** A kind of data that is recognised by its form. Card and bank numbers are recognised by their check digits too. */
@@ -39,36 +40,76 @@ export interface Options {
 
 const kinds: ReadonlyArray<Kind> = ["email", "phone", "card", "iban", "key"]
 
-/** The placeholders of one run. */
+const placeholders = /\[[A-Z0-9_]+_\d+\]/g
+
+/** The placeholders of texts. */
 class Placeholders {
   readonly #byValue = new Map<string, string>()
   readonly #values = new Map<string, string>()
+  /** Those that stand in texts already: what an agent further out has redacted, or what a user has written. */
+  readonly #foreign = new Set<string>()
   readonly #counts = new Map<string, number>()
   readonly #find: Patterns.Finder
+  readonly #prefix: string
 
-  constructor(find: Patterns.Finder) {
+  constructor(find: Patterns.Finder, prefix: string) {
     this.#find = find
+    this.#prefix = prefix
   }
 
   redact(text: string): string {
+    for (const [placeholder] of text.matchAll(placeholders)) {
+      if (!this.#values.has(placeholder)) this.#foreign.add(placeholder)
+    }
     return this.#find(text, (name, value) => {
       const known = this.#byValue.get(value)
       if (known !== undefined) return known
-      const count = (this.#counts.get(name) ?? 0) + 1
-      const placeholder = `[${name}_${count}]`
-      this.#counts.set(name, count)
+      const placeholder = this.#next(name)
       this.#byValue.set(value, placeholder)
       this.#values.set(placeholder, value)
       return placeholder
     })
   }
 
+  #next(name: string): string {
+    for (;;) {
+      const count = (this.#counts.get(name) ?? 0) + 1
+      this.#counts.set(name, count)
+      const placeholder = `[${this.#prefix}${name}_${count}]`
+      if (!this.#foreign.has(placeholder)) return placeholder
+    }
+  }
+
+  valueOf(placeholder: string): string | undefined {
+    return this.#values.get(placeholder)
+  }
+}
+
+/**
+ * The placeholders of one run. Those of the conversation depend on it alone, so that another run that goes on with it, maybe of
+ * another agent or with other instructions, has the same.
+ */
+class Texts {
+  readonly #system: Placeholders
+  readonly #conversation: Placeholders
+
+  constructor(find: Patterns.Finder) {
+    this.#system = new Placeholders(find, "SYSTEM_")
+    this.#conversation = new Placeholders(find, "")
+  }
+
   restore(text: string): string {
-    return text.replace(/\[[A-Z0-9_]+_\d+\]/g, (placeholder) => this.#values.get(placeholder) ?? placeholder)
+    return text.replace(
+      placeholders,
+      (one) => this.#conversation.valueOf(one) ?? this.#system.valueOf(one) ?? one
+    )
   }
 
   /** The same for the same message, so that what was sent stays as it was. */
-  readonly message = memoize((given: Prompt.Message): Prompt.Message => redacted(given, (text) => this.redact(text)))
+  readonly message = memoize((given: Prompt.Message): Prompt.Message => {
+    const texts = given.role === "system" ? this.#system : this.#conversation
+    return redacted(given, (text) => texts.redact(text))
+  })
 }
 
 /**
@@ -86,18 +127,20 @@ export const make = (options: Options = {}): Middleware.Middleware => {
   const find = finderOf(options)
   const { restore = false } = options
   const isRestored = (tool: string) => (typeof restore === "boolean" ? restore : restore.includes(tool))
-  const states = RunScoped.perRun(() => new Placeholders(find))
+  const states = RunScoped.perRun(() => new Texts(find))
   return Middleware.make("redaction", {
     model: (request, next) =>
-      Effect.flatMap(states, (state = new Placeholders(find)) => {
+      Effect.flatMap(states, (state = new Texts(find)) => {
         const content = request.prompt.content.map((message) => state.message(message))
         const isSame = content.every((message, at) => message === request.prompt.content[at])
         return next(isSame ? request : { ...request, prompt: Prompt.fromMessages(content) })
       }),
     tool: (call, next) => {
       if (!isRestored(call.tool)) return next(call)
-      return Effect.flatMap(states, (state) => {
+      return Effect.flatMap(Effect.all([states, instructions]), ([state, system]) => {
         if (state === undefined) return next(call)
+        // A run that goes on with an approved call has sent nothing yet.
+        for (const message of [...system, ...call.prompt.content]) state.message(message)
         const params = mapTexts(call.params, (text) => state.restore(text)) as Schema.JsonObject
         return next(params === call.params ? call : { ...call, params })
       })
@@ -165,6 +208,18 @@ const joined = (parts: ReadonlyArray<Prompt.Part>, change: (text: string) => str
   return out
 }
 
+/** A result with other texts, also in the form that the model is shown, which can have texts of its own. */
+const redactedResult = (part: Prompt.ToolResultPart, change: (text: string) => string): Prompt.ToolResultPart => {
+  const given = toJson(part.result)
+  const result = mapTexts(given, change)
+  const modelOutput = part.modelOutput?.map((one) => {
+    const text = one.type === "text" ? change(one.text) : ""
+    return one.type !== "text" || text === one.text ? one : Prompt.textPart({ text, options: one.options })
+  })
+  const isSame = result === given && modelOutput?.every((one, at) => one === part.modelOutput?.[at]) !== false
+  return isSame ? part : Prompt.toolResultPart({ ...part, result, ...(modelOutput === undefined ? {} : { modelOutput }) })
+}
+
 /** The message with other texts. Reasoning stays: providers insist on it, and it is the model's own. */
 const redacted = (message: Prompt.Message, change: (text: string) => string): Prompt.Message => {
   const { options } = message
@@ -184,10 +239,7 @@ const redacted = (message: Prompt.Message, change: (text: string) => string): Pr
       return params === given ? part : Prompt.toolCallPart({ ...part, params })
     }
     if (part.type === "tool-result") {
-      const given = toJson(part.result)
-      const result = mapTexts(given, change)
-      const { modelOutput: _modelOutput, ...rest } = part
-      return result === given ? part : Prompt.toolResultPart({ ...rest, result })
+      return redactedResult(part, change)
     }
     return part
   })

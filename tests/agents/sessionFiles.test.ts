@@ -75,6 +75,24 @@ describe("a session with files", () => {
     }).pipe(Effect.provide(world(...script)))
   )
 
+  it.effect("goes back before a turn whose process died in its middle, of which the steps are kept", () =>
+    Effect.gen(function* () {
+      const kept = Session.of(coder, "s", { files: "rewind", onFailure: "keep" })
+      yield* kept.run("one")
+      const store = yield* SessionStore.SessionStore
+      // What the store has of a turn whose process is gone.
+      const { records, seq } = (yield* store.read("s", 0))!
+      const partial = records[0]!
+      assert.strictEqual(partial.status, "partial")
+      yield* store.remove("s")
+      yield* store.append("s", { expectedSeq: 0, records: [partial] })
+      assert.isAbove(seq, 1)
+      yield* kept.run("two")
+      yield* Session.rewind("s", "again", { before: 1, approved: true }).run()
+      assert.strictEqual(yield* text, "zero")
+    }).pipe(Effect.provide(world(write("first"), "done", write("second"), "done")))
+  )
+
   it.effect("one that noted no files says so, and a misspelt option is refused", () =>
     Effect.gen(function* () {
       yield* Session.of(coder, "plain").run("one")

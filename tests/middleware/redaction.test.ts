@@ -3,7 +3,7 @@ import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
 import { Effect, Redacted, Schema } from "effect"
 import { Prompt } from "effect/ai"
-import { Agent, AgentTool, Approvals, Redaction, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, Redaction, Runner, TestModel } from "troupe"
 import { collect } from "../support/grammar.ts"
 import { Happenings, messagesOf } from "../support/randomTranscripts.ts"
 import { cpuTime } from "../support/cpuTime.ts"
@@ -33,7 +33,7 @@ describe("a redaction", () => {
         ReadonlyArray<string>,
         ReadonlyArray<string>
       ]
-      assert.include(first[0], "The password is [SECRET_1].")
+      assert.include(first[0], "The password is [SYSTEM_SECRET_1].")
       assert.include(
         first[1],
         "I am [EMAIL_1], [PHONE_1], card [CARD_1], [IBAN_1], key [KEY_1]. Order 2024-11-30 of 12345678 items, version 1.2.3."
@@ -102,6 +102,82 @@ describe("a redaction", () => {
       }).pipe(
         Effect.provide(TestModel.layer([{ ...TestModel.toolCall("send_mail", { to: "[EMAIL_1]" }), chunk: 4 }, "done"]))
       )
+  )
+
+  it.effect("puts them back in a call that is approved when its run goes on, of a conversation and of instructions", () =>
+    Effect.gen(function* () {
+      const got: Array<unknown> = []
+      const careful = AgentTool.fromFunction("send_mail", {
+        description: "Sends",
+        parameters: Schema.Struct({ to: Schema.String, cc: Schema.String }),
+        needsApproval: true,
+        execute: (params) => void got.push(params)
+      })
+      const agentNow = () =>
+        Agent.make("agent", {
+          instructions: "Copy boss@example.com.",
+          middleware: [redaction({ restore: true })],
+          tools: [careful]
+        })
+      const error = yield* Effect.flip(agentNow().run("Write to ada@example.com."))
+      if (error._tag !== "RunSuspended") return yield* Effect.fail(error)
+      const [waiting] = error.waitingFor
+      assert.deepStrictEqual(waiting.kind === "approval" && waiting.params, { to: "ada@example.com", cc: "boss@example.com" })
+      yield* agentNow().run(Runner.answer(error.transcript, { [waiting.id]: Approvals.approve }))
+      assert.deepStrictEqual(got, [{ to: "ada@example.com", cc: "boss@example.com" }])
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]", cc: "[SYSTEM_EMAIL_1]" }), "done"])
+      )
+    )
+  )
+
+  it.effect("has the same placeholders in a conversation that goes on with other instructions", () =>
+    Effect.gen(function* () {
+      const of = (instructions: string) => Agent.make("agent", { instructions, middleware: [redaction()] })
+      const { transcript } = yield* of("Ask carl@example.com.").result("I am ada@example.com.")
+      yield* of("Ask dora@example.com and carl@example.com.").run(Prompt.concat(transcript, "I am bob@example.com."))
+      assert.deepStrictEqual(
+        (yield* calls).map(({ prompt }) => sent(prompt).join("").match(/I am \[\w+\]/g)),
+        [["I am [EMAIL_1]"], ["I am [EMAIL_1]", "I am [EMAIL_2]"]]
+      )
+    }).pipe(Effect.provide(TestModel.layer(["[EMAIL_1], hello", "hello"])))
+  )
+
+  it.effect("takes no placeholder that stands in a text already for another value", () =>
+    Effect.gen(function* () {
+      const got: Array<unknown> = []
+      const send = AgentTool.fromFunction("send_mail", {
+        description: "Sends",
+        parameters: Schema.Struct({ to: Schema.String }),
+        execute: ({ to }) => void got.push(to)
+      })
+      const clerk = Agent.make("clerk", { middleware: [redaction({ restore: true })], tools: [send] })
+      yield* clerk.run("Write to [EMAIL_1], from support@example.com.")
+      assert.include(sent((yield* calls)[0]!.prompt).join(""), "Write to [EMAIL_1], from [EMAIL_2].")
+      assert.deepStrictEqual(got, ["[EMAIL_1]"])
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]" }), "done"])))
+  )
+
+  it.effect("takes them out of what a tool shows the model in a form of its own, and leaves files there", () =>
+    Effect.gen(function* () {
+      const image = Prompt.filePart({ mediaType: "image/png", data: new Uint8Array([1]) })
+      const modelOutput = [Prompt.textPart({ text: "Of ada@example.com" }), image]
+      const result = { id: "c", name: "look", isFailure: false, providerExecuted: false, result: { id: 7 }, modelOutput }
+      yield* agentOf().run([
+        { role: "user", content: "Look." },
+        { role: "assistant", content: [{ type: "tool-call", id: "c", name: "look", params: {}, providerExecuted: false }] },
+        { role: "tool", content: [Prompt.toolResultPart(result)] }
+      ])
+      const { prompt } = (yield* calls)[0]!
+      const parts = prompt.content.flatMap((message) => (message.role === "tool" ? message.content : []))
+      assert.deepStrictEqual(
+        parts.map((part) => part.type === "tool-result" && part.modelOutput?.[1]),
+        [image]
+      )
+      assert.include(sent(prompt).join(""), "Of [EMAIL_1]")
+      assert.notInclude(sent(prompt).join(""), "ada@")
+    }).pipe(Effect.provide(TestModel.layer(["done"])))
   )
 
   it.effect("takes out what a model or a user has written in pieces: of a stream, and of neighbouring parts", () =>

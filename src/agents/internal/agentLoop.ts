@@ -321,8 +321,10 @@ class Loop implements Listing {
         ? output.instruction
         : ""
     const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
-    if (system !== "") this.#messages.push(Prompt.systemMessage({ content: system }))
-    if (system !== "") yield* Spans.instructions(system)
+    if (system !== "") {
+      this.#messages.push((this.#state.instructions = Prompt.systemMessage({ content: system })))
+      yield* Spans.instructions(system)
+    }
     const toolkit = spec.toolkit
     if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
     this.#tools = {

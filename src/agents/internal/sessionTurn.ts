@@ -47,7 +47,7 @@ export interface Found {
   readonly earlier: { readonly isWhole: boolean; readonly messages: Messages } | undefined
 }
 
-/** Reads the session that is held. `key` is the place of the turn in a durable run. */
+/** Reads the session that is held. `key` names the turn in its durable run. */
 export const find = (
   { id, store }: Session,
   { seq }: Hold,
@@ -159,7 +159,7 @@ export interface Turn {
   readonly session: Session
   readonly hold: Hold
   readonly found: Found
-  /** The place of the turn in a durable run. */
+  /** Names the turn in its durable run. */
   readonly key: string | undefined
   /** The messages of its input, which it adds to the conversation. */
   readonly own: Messages
@@ -237,10 +237,11 @@ export const keepSteps = (turn: Turn): Effect.Effect<void> => {
 
 type Fields = Pick<Record, "status" | "messages" | "continues" | "follows" | "input">
 
-/** The snapshots of a turn for its record. What is kept step by step has them when it ends. */
-const filesOf = ({ files }: Turn, { status }: Fields): Effect.Effect<Pick<Record, "files">> => {
-  if (files === undefined || status === "partial") return Effect.succeed({})
+/** The snapshots of a turn for its record. What is kept step by step has the second one when it ends. */
+const filesOf = ({ files, kept }: Turn, { status }: Fields): Effect.Effect<Pick<Record, "files">> => {
+  if (files === undefined) return Effect.succeed({})
   const { before, take } = files
+  if (status === "partial") return Effect.succeed(kept.length === 0 ? { files: { before } } : {})
   return Effect.map(take, (after) => ({ files: after === undefined ? { before } : { before, after } }))
 }
 

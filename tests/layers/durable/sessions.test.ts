@@ -6,13 +6,16 @@ import * as AgentTool from "troupe/AgentTool"
 import * as Approvals from "troupe/Approvals"
 import * as Chain from "troupe/Chain"
 import * as Durable from "troupe/Durable"
+import * as FileTools from "troupe/FileTools"
 import * as Runner from "troupe/Runner"
+import * as Sandbox from "troupe/Sandbox"
 import * as Session from "troupe/Session"
 import * as SessionStore from "troupe/SessionStore"
 import * as Sqlite from "troupe/Sqlite"
 import * as Step from "troupe/Step"
 import * as TestModel from "troupe/TestModel"
 import * as Transcript from "troupe/Transcript"
+import { WorkspaceError } from "troupe/Workspace"
 import { engine, eventually, temporaryFile } from "../../support/durable.ts"
 import { oneNodeAtATime } from "../../support/durableSessions.ts"
 
@@ -106,4 +109,47 @@ it.live("two attempts at a turn in one run are two turns", () =>
     expect(yield* runs.run("one")).toBe("2: one")
     expect((yield* turnsOf("user-42")).length).toBe(2)
   }).pipe(Effect.provide(live))
+)
+
+it.live("a run under a key of which an earlier run was removed takes a turn of its own", () =>
+  Effect.gen(function* () {
+    const chat = Session.of(Agent.make("clerk", {}), "user-42")
+    const runs = Durable.make(chat, { name: "reports", version: "1", key: String })
+    expect(yield* runs.run("report")).toBe("1: report")
+    yield* Durable.prune(0)
+    expect(yield* runs.run("report")).toBe("2: report")
+    expect(yield* turnsOf("user-42")).toEqual([
+      ["report", 0, "1: report"],
+      ["report", 0, "2: report"]
+    ])
+  }).pipe(Effect.provide(live))
+)
+
+it.live("a turn that goes on after it has written files is taken back with them", () =>
+  Effect.gen(function* () {
+    const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
+    const coder = Agent.make("coder", { tools: [pay], use: [FileTools.feature({ write: true })] })
+    const chat = Session.of(coder, "s", { files: "rewind" })
+    const runs = Durable.make(chat, { name: "turns", version: "1", key: String, error: WorkspaceError })
+    const fiber = yield* Effect.forkChild(runs.run("one"))
+    yield* suspended(runs, "one")
+    const { files } = yield* Sandbox.Sandbox
+    expect(yield* files.readFileString("/a.txt")).toBe("first")
+    const [waiting] = yield* Durable.pending(runs, "one")
+    yield* Durable.decide(runs, "one", waiting!.id, Approvals.approve)
+    expect(yield* Fiber.join(fiber)).toBe("done")
+    expect(yield* Session.rewind("s", "again", { before: 1, approved: true }).run()).toEqual(["a.txt"])
+    expect(yield* files.readFileString("/a.txt")).toBe("zero")
+  }).pipe(
+    Effect.provide([
+      engine(":memory:"),
+      SessionStore.layerMemory,
+      Sandbox.layerMemory({ files: { "/a.txt": "zero" } }),
+      TestModel.layer([
+        TestModel.toolCall("write_file", { path: "a.txt", content: "first" }),
+        TestModel.toolCall("pay", {}),
+        "done"
+      ])
+    ])
+  )
 )

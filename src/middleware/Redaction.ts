@@ -99,10 +99,7 @@ class Texts {
   }
 
   restore(text: string): string {
-    return text.replace(
-      placeholders,
-      (one) => this.#conversation.valueOf(one) ?? this.#system.valueOf(one) ?? one
-    )
+    return text.replace(placeholders, (one) => this.#conversation.valueOf(one) ?? this.#system.valueOf(one) ?? one)
   }
 
   /** The same for the same message, so that what was sent stays as it was. */
@@ -217,7 +214,9 @@ const redactedResult = (part: Prompt.ToolResultPart, change: (text: string) => s
     return one.type !== "text" || text === one.text ? one : Prompt.textPart({ text, options: one.options })
   })
   const isSame = result === given && modelOutput?.every((one, at) => one === part.modelOutput?.[at]) !== false
-  return isSame ? part : Prompt.toolResultPart({ ...part, result, ...(modelOutput === undefined ? {} : { modelOutput }) })
+  return isSame
+    ? part
+    : Prompt.toolResultPart({ ...part, result, ...(modelOutput === undefined ? {} : { modelOutput }) })
 }
 
 /** The message with other texts. Reasoning stays: providers insist on it, and it is the model's own. */

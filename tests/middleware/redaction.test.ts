@@ -104,32 +104,37 @@ describe("a redaction", () => {
       )
   )
 
-  it.effect("puts them back in a call that is approved when its run goes on, of a conversation and of instructions", () =>
-    Effect.gen(function* () {
-      const got: Array<unknown> = []
-      const careful = AgentTool.fromFunction("send_mail", {
-        description: "Sends",
-        parameters: Schema.Struct({ to: Schema.String, cc: Schema.String }),
-        needsApproval: true,
-        execute: (params) => void got.push(params)
-      })
-      const agentNow = () =>
-        Agent.make("agent", {
-          instructions: "Copy boss@example.com.",
-          middleware: [redaction({ restore: true })],
-          tools: [careful]
+  it.effect(
+    "puts them back in a call that is approved when its run goes on, of a conversation and of instructions",
+    () =>
+      Effect.gen(function* () {
+        const got: Array<unknown> = []
+        const careful = AgentTool.fromFunction("send_mail", {
+          description: "Sends",
+          parameters: Schema.Struct({ to: Schema.String, cc: Schema.String }),
+          needsApproval: true,
+          execute: (params) => void got.push(params)
         })
-      const error = yield* Effect.flip(agentNow().run("Write to ada@example.com."))
-      if (error._tag !== "RunSuspended") return yield* Effect.fail(error)
-      const [waiting] = error.waitingFor
-      assert.deepStrictEqual(waiting.kind === "approval" && waiting.params, { to: "ada@example.com", cc: "boss@example.com" })
-      yield* agentNow().run(Runner.answer(error.transcript, { [waiting.id]: Approvals.approve }))
-      assert.deepStrictEqual(got, [{ to: "ada@example.com", cc: "boss@example.com" }])
-    }).pipe(
-      Effect.provide(
-        TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]", cc: "[SYSTEM_EMAIL_1]" }), "done"])
+        const agentNow = () =>
+          Agent.make("agent", {
+            instructions: "Copy boss@example.com.",
+            middleware: [redaction({ restore: true })],
+            tools: [careful]
+          })
+        const error = yield* Effect.flip(agentNow().run("Write to ada@example.com."))
+        if (error._tag !== "RunSuspended") return yield* Effect.fail(error)
+        const [waiting] = error.waitingFor
+        assert.deepStrictEqual(waiting.kind === "approval" && waiting.params, {
+          to: "ada@example.com",
+          cc: "boss@example.com"
+        })
+        yield* agentNow().run(Runner.answer(error.transcript, { [waiting.id]: Approvals.approve }))
+        assert.deepStrictEqual(got, [{ to: "ada@example.com", cc: "boss@example.com" }])
+      }).pipe(
+        Effect.provide(
+          TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]", cc: "[SYSTEM_EMAIL_1]" }), "done"])
+        )
       )
-    )
   )
 
   it.effect("has the same placeholders in a conversation that goes on with other instructions", () =>
@@ -138,7 +143,11 @@ describe("a redaction", () => {
       const { transcript } = yield* of("Ask carl@example.com.").result("I am ada@example.com.")
       yield* of("Ask dora@example.com and carl@example.com.").run(Prompt.concat(transcript, "I am bob@example.com."))
       assert.deepStrictEqual(
-        (yield* calls).map(({ prompt }) => sent(prompt).join("").match(/I am \[\w+\]/g)),
+        (yield* calls).map(({ prompt }) =>
+          sent(prompt)
+            .join("")
+            .match(/I am \[\w+\]/g)
+        ),
         [["I am [EMAIL_1]"], ["I am [EMAIL_1]", "I am [EMAIL_2]"]]
       )
     }).pipe(Effect.provide(TestModel.layer(["[EMAIL_1], hello", "hello"])))
@@ -163,10 +172,20 @@ describe("a redaction", () => {
     Effect.gen(function* () {
       const image = Prompt.filePart({ mediaType: "image/png", data: new Uint8Array([1]) })
       const modelOutput = [Prompt.textPart({ text: "Of ada@example.com" }), image]
-      const result = { id: "c", name: "look", isFailure: false, providerExecuted: false, result: { id: 7 }, modelOutput }
+      const result = {
+        id: "c",
+        name: "look",
+        isFailure: false,
+        providerExecuted: false,
+        result: { id: 7 },
+        modelOutput
+      }
       yield* agentOf().run([
         { role: "user", content: "Look." },
-        { role: "assistant", content: [{ type: "tool-call", id: "c", name: "look", params: {}, providerExecuted: false }] },
+        {
+          role: "assistant",
+          content: [{ type: "tool-call", id: "c", name: "look", params: {}, providerExecuted: false }]
+        },
         { role: "tool", content: [Prompt.toolResultPart(result)] }
       ])
       const { prompt } = (yield* calls)[0]!

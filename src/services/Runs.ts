@@ -109,6 +109,11 @@ export interface Service {
   /** Interrupts a run, and waits until its finalizers have run. Nothing happens to a run that has ended. */
   readonly interrupt: (runId: string) => Effect.Effect<void, RunsError>
   /**
+   * Gives a suspended run up: it takes no answers any more, in any process, and its status is `"interrupted"`. Nothing happens to
+   * one that does not wait.
+   */
+  readonly giveUp: (runId: string) => Effect.Effect<void, RunsError>
+  /**
    * Goes on with a suspended run, with a run of its own whose id is returned. `answered` is the transcript of the suspended
    * run with answers in it.
    */

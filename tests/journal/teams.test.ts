@@ -5,7 +5,7 @@ import { Agent, AgentTool, type RunEvent, Runner, Team, TestModel, Transcript } 
 import { attempt, MemoryJournal, type Moment } from "../support/journal.ts"
 
 /** How long work on a task takes, in turns of the scheduler: members overtake each other. */
-const turns: Record<string, number> = { A: 12, B: 1, C: 2, D: 8, E: 1, F: 1 }
+const turns: Record<string, number> = { A: 8, B: 1, C: 2, D: 5, E: 1, F: 1 }
 const titles = Object.keys(turns)
 
 interface World {
@@ -82,9 +82,9 @@ describe("a team that is killed at a step and made again", () => {
       assert.deepStrictEqual(resultsOf(first.events), expected)
       const count = whole.ended.length
       assert.isAbove(count, 20)
-      // Every third step, each at another moment.
-      for (const [from, moment] of (["before", "within", "after"] as const).entries()) {
-        for (let at = from; at < count; at += 3) {
+      // Every seventh step, each at another moment.
+      for (const [index, moment] of (["before", "within", "after"] as const).entries()) {
+        for (let at = 2 * index; at < count; at += 7) {
           const journal = new MemoryJournal()
           const again: World = { worked: [], calls: 0 }
           const killed = yield* run(again, journal, { at, moment })

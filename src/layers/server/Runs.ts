@@ -75,6 +75,12 @@ export const interrupt = (runId: string): Effect.Effect<void, RunsError, Runs> =
   Runs.use((runs) => runs.interrupt(runId))
 
 /**
+ * Gives a run up that is suspended: no answers to it count any more, in any process that shares the engine, and its status is
+ * `"interrupted"`. Does nothing to a run that does not wait.
+ */
+export const giveUp = (runId: string): Effect.Effect<void, RunsError, Runs> => Runs.use((runs) => runs.giveUp(runId))
+
+/**
  * Goes on with a run that is suspended: `answered` is the transcript of its terminal event, with the answers. The run that
  * goes on has an id of its own, which is returned.
  */

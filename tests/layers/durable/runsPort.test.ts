@@ -84,6 +84,34 @@ it.live("a run that waits ends as suspended, and is resumed once", () =>
   })
 )
 
+it.live("a run that is given up takes no answers in any process, and is not one run more", () =>
+  Effect.gen(function* () {
+    const sent: Array<string> = []
+    const send = AgentTool.fromFunction("send", {
+      description: "Sends.",
+      needsApproval: true,
+      execute: () => void sent.push("sent")
+    })
+    const mailer = Agent.make("mailer", { tools: [send] })
+    const file = yield* temporaryFile
+    const waits = Effect.gen(function* () {
+      const runId = yield* Runs.start(mailer as unknown as Runner.Runner<string, string, never, never>, "go")
+      const ended = yield* Runs.ended(runId)
+      if (ended._tag !== "RunSuspended") return expect.fail(ended._tag)
+      yield* Runs.giveUp(runId)
+      yield* Runs.giveUp(runId)
+      return { runId, answered: Runner.answer(ended.transcript!, { [ended.waitingFor[0]!.id]: Approvals.approve }) }
+    })
+    const { answered, runId } = yield* Effect.provide(waits, Layer.fresh(layerOf(file, mailer)))
+    yield* Effect.gen(function* () {
+      expect(yield* Runs.poll(runId)).toMatchObject({ status: "interrupted", resumedAs: undefined })
+      expect((yield* Effect.flip(Runs.resume(runId, answered))).reason).toBe("not-waiting")
+      expect((yield* Runs.list).map((info) => info.runId)).toEqual([runId])
+    }).pipe(Effect.provide(Layer.fresh(layerOf(file, mailer))))
+    expect(sent).toEqual([])
+  })
+)
+
 it.live("a run that waits goes on waiting when an answer does not fit, and is answered again", () =>
   Effect.gen(function* () {
     const ask = AgentTool.client("ask", { description: "Asks.", success: Schema.Finite })

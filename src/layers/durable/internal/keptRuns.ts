@@ -25,10 +25,11 @@ import { journaled } from "./program.ts"
 
 /** What is kept of a start. */
 const Given = Schema.Struct({
-  /** An input of the runner, or the transcript of a run that goes on. */
+  /** An input of the runner, the transcript of a run that goes on, or nothing in the place of the answers to one that is given up. */
   input: Schema.Union([
     Schema.TaggedStruct("Input", { value: Schema.Json }),
-    Schema.TaggedStruct("Transcript", { value: Schema.toEncoded(Prompt.Prompt) })
+    Schema.TaggedStruct("Transcript", { value: Schema.toEncoded(Prompt.Prompt) }),
+    Schema.TaggedStruct("GivenUp", {})
   ]),
   owner: Schema.optionalKey(Schema.String),
   deltas: Schema.Boolean
@@ -54,6 +55,7 @@ const executing =
     Effect.gen(function* () {
       const given = Option.getOrUndefined(decodeGiven(start.input))
       if (given === undefined) return yield* Effect.die(new Error("what is kept of its start cannot be read"))
+      if (given.input._tag === "GivenUp") return yield* Effect.interrupt
       const input: unknown =
         given.input._tag === "Transcript"
           ? yield* Effect.orDie(decodePrompt(given.input.value))
@@ -152,18 +154,21 @@ const infoOf = Effect.fnUntraced(function* (engine: Service, kept: Kept): Effect
   const runId = runIdOf(kept.id)
   const last = yield* engine.last(refOf(kept))
   const { next } = yield* resumption(engine, kept)
+  const isAbandoned = next !== undefined && isGivenUp(next)
   return {
     runId,
     runner: kept.name,
-    status: statusOf(kept, last),
+    status: isAbandoned ? "interrupted" : statusOf(kept, last),
     owner: Option.getOrUndefined(decodeGiven(kept.input))?.owner,
     startedAt: kept.createdAt,
     firstSeq: 0,
     nextSeq: last === undefined ? 0 : last.seq + 1,
     ended: last !== undefined && isTerminal(last) && last.path.length === 1 ? last : undefined,
-    resumedAs: next === undefined ? undefined : runIdOf(next.id)
+    resumedAs: next === undefined || isAbandoned ? undefined : runIdOf(next.id)
   }
 })
+
+const isGivenUp = ({ input }: Kept): boolean => Option.getOrUndefined(decodeGiven(input))?.input._tag === "GivenUp"
 
 const submit = (engine: Service, durable: Definition, key: string, given: Given): Effect.Effect<string, RunsError> =>
   Effect.map(Effect.mapError(engine.submit(durable, key, asJson(given)), ofEngine("")), runIdOf)
@@ -208,12 +213,30 @@ const resuming = Effect.fnUntraced(function* (
   return yield* submit(engine, definitions.get(kept.name)!, key, given)
 })
 
+/** Takes the place of the run that would go on with a suspended one, so that no process takes answers to it any more. */
+const givingUp = Effect.fnUntraced(function* (
+  { definitions, engine }: Keeping,
+  kept: Kept
+): Effect.fn.Return<void, RunsError | DurableError> {
+  const { owner, resumedAs, status } = yield* infoOf(engine, kept)
+  if (status !== "suspended" || resumedAs !== undefined) return
+  const { key } = yield* resumption(engine, kept)
+  const durable = definitions.get(kept.name)!
+  yield* Effect.catch(submit(engine, durable, key, givenOf({ _tag: "GivenUp" }, { owner })), (error) =>
+    // An answer may have come first.
+    Effect.flatMap(infoOf(engine, kept), (info) =>
+      info.status === "suspended" && info.resumedAs === undefined ? error : Effect.void
+    )
+  )
+})
+
 const serviceOf = (keeping: Keeping): RunsService => {
   const { definitions, engine, others } = keeping
   const of = asking(keeping)
   const list = Effect.gen(function* () {
     const kept = yield* Effect.forEach(definitions.keys(), (name) => engine.list({ name, limit: 500 }))
-    const own = yield* Effect.forEach(kept.flat(), (one) => infoOf(engine, one))
+    const runs = kept.flat().filter((one) => !isGivenUp(one))
+    const own = yield* Effect.forEach(runs, (one) => infoOf(engine, one))
     const rest = others === undefined ? [] : yield* others.list
     return [...own, ...rest].toSorted((a, b) => b.startedAt - a.startedAt)
   })
@@ -249,6 +272,12 @@ const serviceOf = (keeping: Keeping): RunsService => {
         (runs) => runs.input(runId, prompt, delivery)
       ),
     interrupt: (runId) => of(runId, interrupt, (runs) => runs.interrupt(runId)),
+    giveUp: (runId) =>
+      of(
+        runId,
+        (kept) => givingUp(keeping, kept),
+        (runs) => runs.giveUp(runId)
+      ),
     resume: (runId, answered, options = {}) =>
       of(
         runId,

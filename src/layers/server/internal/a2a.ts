@@ -127,7 +127,7 @@ const fits = <A>(decoded: Effect.Effect<A, Schema.SchemaError>): Effect.Effect<A
 const contextOf = ({ edge, known }: Context, taskId: string, info?: Info) => ({
   taskId,
   contextId: known.contextOf(taskId),
-  isCanceled: known.isCanceled(taskId) || (info !== undefined && edge.givenUp.has(info.runId)),
+  isCanceled: known.isCanceled(taskId) || (info?.ended?._tag === "RunSuspended" && info.status === "interrupted"),
   waiting: (ended: Parameters<typeof waitingFor>[0]) => waitingFor(ended, edge.settings.expose)
 })
 
@@ -206,7 +206,7 @@ const cancel = (context: Context, params: unknown) =>
     else {
       known.cancel(taskId)
       // Its answers would not come by A2A alone.
-      edge.givenUp.add(info.runId)
+      yield* Effect.mapError(edge.runs.giveUp(info.runId), ofRuns)
     }
     const ended = yield* Effect.mapError(edge.runs.poll(info.runId), ofRuns)
     return answered(context, taskId, ended)

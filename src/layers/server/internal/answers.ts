@@ -78,8 +78,8 @@ export interface WaitingRun extends Info {
 }
 
 /** Whether a run waits for answers: it is suspended, none has been given, and it was not given up. */
-export const isWaiting = (edge: Edge, info: Info): info is WaitingRun =>
-  info.ended?._tag === "RunSuspended" && info.resumedAs === undefined && !edge.givenUp.has(info.runId)
+export const isWaiting = (info: Info): info is WaitingRun =>
+  info.ended?._tag === "RunSuspended" && info.resumedAs === undefined && info.status === "suspended"
 
 /** Goes on with a suspended run. */
 export const resume = (
@@ -93,7 +93,7 @@ export const resume = (
   }: { readonly caller: Caller; readonly deltas: boolean; readonly isDetached?: boolean }
 ): Effect.Effect<string, Problem, Scope.Scope> =>
   Effect.gen(function* () {
-    if (!isWaiting(edge, info)) return yield* refuse(409, "The run does not wait for answers.")
+    if (!isWaiting(info)) return yield* refuse(409, "The run does not wait for answers.")
     const { transcript } = info.ended
     if (transcript === undefined) return yield* refuse(409, "The run cannot be resumed.")
     const answered = yield* Effect.try({

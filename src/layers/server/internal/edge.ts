@@ -51,8 +51,6 @@ export interface Edge {
   readonly places: Places
   readonly rate: (client: string) => Effect.Effect<void, Problem>
   readonly attached: Map<string, Attachment>
-  /** Suspended runs that take no answers any more, the latest of them. */
-  readonly givenUp: Latest
   /** The session that a run is a turn of, for the latest of them. */
   readonly sessionOf: (runId: string) => string | undefined
   /** How many messages wait for each run. */
@@ -120,7 +118,6 @@ export const make = (
       places: places(settings),
       rate: rates(settings.rate),
       attached: new Map(),
-      givenUp: new Latest(),
       sessionOf: (runId) => turns.sessionOf(runId),
       inputs: new Map(),
       isClosing: () => isClosing,
@@ -134,24 +131,6 @@ export const make = (
   })
 
 const kept = 10_000
-
-/** The latest ids of some kind. */
-class Latest {
-  readonly #ids = new Set<string>()
-
-  add(id: string): void {
-    this.#ids.add(id)
-    if (this.#ids.size <= kept) return
-    for (const oldest of this.#ids) {
-      this.#ids.delete(oldest)
-      return
-    }
-  }
-
-  has(id: string): boolean {
-    return this.#ids.has(id)
-  }
-}
 
 /** Of which sessions runs are turns, of the latest runs. */
 class Turns {

@@ -57,6 +57,8 @@ interface Entry {
   again: ((answered: Prompt.Prompt, options: StartOptions) => Effect.Effect<string, RunsError>) | undefined
   /** The id of the run that goes on with it; empty while that begins. */
   resumedAs: string | undefined
+  /** Suspended, and given up since. */
+  isGivenUp: boolean
   /** The run that this one goes on with, while this one runs. */
   resumes: Entry | undefined
   readonly refusal: Refusal
@@ -97,10 +99,14 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
           ended === undefined ? inbox[delivery](prompt) : notListening(runId)
         ),
       interrupt: (runId) => Effect.flatMap(kept.find(runId), interrupted),
+      giveUp: (runId) =>
+        Effect.map(kept.find(runId), (entry) => {
+          entry.isGivenUp ||= entry.ended?._tag === "RunSuspended" && entry.resumedAs === undefined
+        }),
       resume: (runId, answered, options = {}) =>
         Effect.flatMap(kept.find(runId), (entry) => {
           const { again } = entry
-          if (again === undefined || entry.resumedAs !== undefined) return notWaiting(runId, entry)
+          if (again === undefined || entry.isGivenUp || entry.resumedAs !== undefined) return notWaiting(runId, entry)
           // Before the run begins, so that of two answers only one counts.
           entry.resumedAs = ""
           return Effect.onExit(again(answered, options), (exit) =>
@@ -135,6 +141,7 @@ const newEntry = (runner: string, options: StartOptions, inbox: Inbox.Inbox): En
   endedAt: 0,
   again: undefined,
   resumedAs: undefined,
+  isGivenUp: false,
   resumes: undefined,
   refusal: new Refusal()
 })
@@ -162,7 +169,7 @@ const infoOf = (entry: Entry): Info => ({
   resumedAs: entry.resumedAs === "" ? undefined : entry.resumedAs
 })
 
-const statusOf = ({ ended }: Entry): Status => {
+const statusOf = ({ ended, isGivenUp }: Entry): Status => {
   switch (ended?._tag) {
     case undefined:
       return "running"
@@ -171,7 +178,7 @@ const statusOf = ({ ended }: Entry): Status => {
     case "RunFailed":
       return "failed"
     case "RunSuspended":
-      return "suspended"
+      return isGivenUp ? "interrupted" : "suspended"
     case "RunInterrupted":
       return "interrupted"
   }

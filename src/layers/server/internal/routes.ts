@@ -60,7 +60,7 @@ export const add = (edge: Edge, route: Add): void => {
   route("POST", "/runners/:name", (request, caller) => run(edge, request, caller))
   route("POST", "/runners/:name/stream", (request, caller) => stream(edge, request, caller))
   route("GET", "/runners/:name/graph", () => graph(edge))
-  route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(edge, info))))
+  route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(info))))
   route("GET", "/runs/:id/stream", (request, caller) => follow(edge, request, caller))
   route("DELETE", "/runs/:id", (_, caller) => interrupt(edge, caller))
   route("POST", "/runs/:id/input", (request, caller) => input(edge, request, caller))
@@ -233,7 +233,7 @@ const answered = (edge: Edge, request: Request, caller: Caller, given: unknown) 
 
 const approvals = (edge: Edge, caller: Caller) =>
   Effect.map(givenRun(edge, caller), (info) =>
-    json({ runId: info.runId, waitingFor: isWaiting(edge, info) ? waitingFor(info.ended, edge.settings.expose) : [] })
+    json({ runId: info.runId, waitingFor: isWaiting(info) ? waitingFor(info.ended, edge.settings.expose) : [] })
   )
 
 /** What the runs of a client wait for. Clients without a name cannot be distinguished, so each asks by the id of its run. */
@@ -246,20 +246,20 @@ const allApprovals = (edge: Edge, { name }: Caller) =>
       )
     }
     const infos = yield* Effect.mapError(edge.runs.list, ofRuns)
-    const own = infos.filter((info) => info.owner === name && isWaiting(edge, info))
+    const own = infos.filter((info) => info.owner === name && isWaiting(info))
     return json({
       runs: own.flatMap((info) =>
-        isWaiting(edge, info)
+        isWaiting(info)
           ? [{ runId: info.runId, runner: info.runner, waitingFor: waitingFor(info.ended, edge.settings.expose) }]
           : []
       )
     })
   })
 
-const stateOf = (edge: Edge, { ended, resumedAs, runId, runner, startedAt, status }: Info): Schema.JsonObject => ({
+const stateOf = ({ ended, resumedAs, runId, runner, startedAt, status }: Info): Schema.JsonObject => ({
   runId,
   runner,
-  status: edge.givenUp.has(runId) ? "interrupted" : status,
+  status,
   startedAt,
   ...(resumedAs === undefined ? {} : { resumedAs }),
   ...(ended === undefined
@@ -278,7 +278,7 @@ const stateOf = (edge: Edge, { ended, resumedAs, runId, runner, startedAt, statu
 const interrupt = (edge: Edge, caller: Caller) =>
   Effect.gen(function* () {
     const info = yield* givenRun(edge, caller)
-    if (isWaiting(edge, info)) yield* giveUp(edge, info)
+    if (isWaiting(info)) yield* giveUp(edge, info)
     else yield* Effect.mapError(edge.runs.interrupt(info.runId), ofRuns)
     return HttpServerResponse.empty({ status: 204 })
   })
@@ -286,7 +286,7 @@ const interrupt = (edge: Edge, caller: Caller) =>
 /** Has a suspended run take no answers any more, through its session neither. */
 const giveUp = (edge: Edge, { ended, runId }: WaitingRun) =>
   Effect.gen(function* () {
-    edge.givenUp.add(runId)
+    yield* Effect.mapError(edge.runs.giveUp(runId), ofRuns)
     const session = edge.sessionOf(runId)
     if (session !== undefined) yield* giveUpTurn(edge, session, new Set(ended.waitingFor.map(({ id }) => id)))
   })

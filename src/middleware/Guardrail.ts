@@ -13,6 +13,7 @@ import * as Runner from "../Runner.ts"
 import { assertCheck } from "./internal/checks.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 import { isOfLoop } from "../internal/input.ts"
+import * as Notes from "../internal/notes.ts"
 
 /** What a check says. As a schema it is the `output` of an agent that checks. */
 export const Verdict = Schema.Union([
@@ -85,7 +86,8 @@ export interface InputOptions {
  *
  * The check runs alongside the model call, so it takes no time of its own; no tool is called before it has passed. A trip interrupts
  * the model call, on the wire too. A text in place of the input is sent as the user's last message, in this step and those that
- * follow. What was streamed before a trip or such a text is void (`TurnReplaced`). The transcript keeps what the user said.
+ * follow. What was streamed before a trip or such a text is void (`TurnReplaced`). The transcript keeps what the user said, and notes on the
+ * answer what was sent in its place, so that a run that goes on from it sends and checks the same.
  *
  * A check that fails fails the run. Throws `InvalidDefinition` for a check that is neither a function nor a runner.
  *
@@ -111,6 +113,7 @@ export const input = <E, R>(
     seen: new WeakSet(),
     replaced: new Map()
   }))
+  const noteName = `guardrail ${name}`
   const judge = (prompt: Prompt.Prompt, request: Middleware.ModelRequest) =>
     Effect.flatMap(run(check, prompt), (verdict) => settle(name, "input", request, verdict))
   return Middleware.make(name, {
@@ -126,13 +129,17 @@ export const input = <E, R>(
     model: (request, next) =>
       Effect.flatMap(inputs, (state) => {
         if (state === undefined) return next(request)
+        readNoted(state, request.prompt, noteName)
         const unchecked = uncheckedOf(state, request.prompt)
         const changed = withReplaced(request, state)
         if (unchecked === undefined) return next(changed)
         const note = (text: string) => {
-          const last = request.prompt.content.findLast((message) => message.role === "user" && !isOfLoop(message))
-          if (last !== undefined) state.replaced.set(last, Prompt.userMessage({ content: [Prompt.textPart({ text })] }))
-          return next(withReplaced(request, state))
+          const last = request.prompt.content.findLast(isOfUser)
+          if (last !== undefined) state.replaced.set(last, userText(text))
+          return Effect.map(next(withReplaced(request, state)), (turn) => ({
+            ...turn,
+            notes: { ...turn.notes, [noteName]: text }
+          }))
         }
         // Once there is a verdict: an attempt that fails before has checked nothing.
         const judged = Effect.tap(judge(unchecked, request), () =>
@@ -165,12 +172,27 @@ const isReplaced = (error: unknown): error is Replaced => error instanceof Repla
 const replacing = (text: string | undefined): Effect.Effect<void, Replaced> =>
   text === undefined ? Effect.void : Effect.fail(new Replaced(text))
 
+const isOfUser = (message: Prompt.Message): boolean => message.role === "user" && !isOfLoop(message)
+
+const userText = (text: string): Prompt.UserMessage => Prompt.userMessage({ content: [Prompt.textPart({ text })] })
+
+/** Takes from a conversation what earlier runs have noted on its answers: with which text the user's message before was sent. */
+const readNoted = ({ replaced }: Inputs, { content }: Prompt.Prompt, noteName: string): void => {
+  let last: Prompt.Message | undefined
+  for (const message of content) {
+    if (isOfUser(message)) last = message
+    const text = message.role === "assistant" ? Notes.noteOf(message, noteName) : undefined
+    if (typeof text === "string" && last !== undefined && !replaced.has(last)) replaced.set(last, userText(text))
+  }
+}
+
 /** The conversation that is to be checked; `undefined` where the user has said nothing since. */
-const uncheckedOf = ({ given, seen }: Inputs, prompt: Prompt.Prompt): Prompt.Prompt | undefined => {
-  if (given !== undefined) return given
+const uncheckedOf = ({ given, replaced, seen }: Inputs, prompt: Prompt.Prompt): Prompt.Prompt | undefined => {
+  const asSent = ({ content }: Prompt.Prompt) => content.map((message) => replaced.get(message) ?? message)
+  if (given !== undefined) return Prompt.fromMessages(asSent(given))
   const added = prompt.content.filter((message) => message.role === "user" && !seen.has(message))
   if (added.every(isOfLoop)) return undefined
-  return Prompt.fromMessages(prompt.content.filter(({ role }) => role !== "system"))
+  return Prompt.fromMessages(asSent(prompt).filter(({ role }) => role !== "system"))
 }
 
 const noteChecked = (state: Inputs, { content }: Prompt.Prompt): void => {

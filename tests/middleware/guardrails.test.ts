@@ -143,40 +143,46 @@ describe("a guardrail on the input", () => {
     )
   )
 
-  it.effect("never sends what it has replaced, also in a run that goes on and in the next turn of the conversation", () =>
-    Effect.gen(function* () {
-      const checked: Array<string> = []
-      const said = (prompt: Prompt.Prompt) =>
-        Transcript.turns(prompt)
-          .map(({ user }) => user)
-          .join("|")
-      const agent = () => {
-        const hide = Guardrail.input(
-          "hide",
-          (prompt) => {
-            checked.push(said(prompt))
-            return Effect.succeed(said(prompt).includes("SSN") ? Guardrail.replace("[hidden]") : Guardrail.pass)
-          },
-          { hold: true }
+  it.effect(
+    "never sends what it has replaced, also in a run that goes on and in the next turn of the conversation",
+    () =>
+      Effect.gen(function* () {
+        const checked: Array<string> = []
+        const said = (prompt: Prompt.Prompt) =>
+          Transcript.turns(prompt)
+            .map(({ user }) => user)
+            .join("|")
+        const agent = () => {
+          const hide = Guardrail.input(
+            "hide",
+            (prompt) => {
+              checked.push(said(prompt))
+              return Effect.succeed(said(prompt).includes("SSN") ? Guardrail.replace("[hidden]") : Guardrail.pass)
+            },
+            { hold: true }
+          )
+          const careful = AgentTool.fromFunction("pay", {
+            description: "Pays",
+            needsApproval: true,
+            execute: () => "paid"
+          })
+          return Agent.make("agent", { middleware: [hide], tools: [careful] })
+        }
+        const error = yield* Effect.flip(agent().run("My SSN is 7."))
+        if (error._tag !== "RunSuspended") return yield* Effect.fail(error)
+        // As a store keeps it.
+        const stored = (prompt: Prompt.Prompt) =>
+          Schema.decodeSync(Prompt.Prompt)(Schema.encodeSync(Prompt.Prompt)(prompt))
+        const answered = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve })
+        const { transcript } = yield* agent().result(stored(answered))
+        yield* agent().run(Prompt.concat(stored(transcript), "Thanks."))
+        assert.deepStrictEqual(
+          (yield* calls).map(({ prompt }) => said(prompt)),
+          ["[hidden]", "[hidden]", "[hidden]|Thanks."]
         )
-        const careful = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
-        return Agent.make("agent", { middleware: [hide], tools: [careful] })
-      }
-      const error = yield* Effect.flip(agent().run("My SSN is 7."))
-      if (error._tag !== "RunSuspended") return yield* Effect.fail(error)
-      // As a store keeps it.
-      const stored = (prompt: Prompt.Prompt) =>
-        Schema.decodeSync(Prompt.Prompt)(Schema.encodeSync(Prompt.Prompt)(prompt))
-      const answered = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve })
-      const { transcript } = yield* agent().result(stored(answered))
-      yield* agent().run(Prompt.concat(stored(transcript), "Thanks."))
-      assert.deepStrictEqual(
-        (yield* calls).map(({ prompt }) => said(prompt)),
-        ["[hidden]", "[hidden]", "[hidden]|Thanks."]
-      )
-      assert.deepStrictEqual(checked, ["My SSN is 7.", "[hidden]", "[hidden]|Thanks."])
-      assert.strictEqual(said(transcript), "My SSN is 7.")
-    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("pay", {}), "Paid.", "Bye."])))
+        assert.deepStrictEqual(checked, ["My SSN is 7.", "[hidden]", "[hidden]|Thanks."])
+        assert.strictEqual(said(transcript), "My SSN is 7.")
+      }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("pay", {}), "Paid.", "Bye."])))
   )
 
   it.effect("replaces the same message in each round of a goal, also where a compaction has left it out", () =>

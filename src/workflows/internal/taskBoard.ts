@@ -48,9 +48,9 @@ export class Board {
     return this.tasks.filter((task) => !isOver(task))
   }
 
-  /** Waits for a change. */
+  /** Waits for a change from now on, so that none is missed between a look and the wait. */
   get changed(): Effect.Effect<void> {
-    return Effect.suspend(() => this.#changes.next)
+    return this.#changes.next
   }
 
   /** Wakes those that wait. */

@@ -51,7 +51,7 @@ export const answersTo = (
   given: unknown
 ): Effect.Effect<Record<string, Runner.Answer>, Problem> => {
   if (waitingFor.length === 0) return refuse(409, `The ${subject} does not wait for answers.`)
-  if (!Predicate.isObject(given) || Array.isArray(given) || Object.keys(given).length === 0) {
+  if (!Predicate.isObject(given) || Object.keys(given).length === 0) {
     return refuse(400, "answers is not an object with an answer for each id.", { part: "answers" })
   }
   const answers: Array<readonly [string, Runner.Answer]> = []

@@ -127,7 +127,7 @@ const askedFields = new Set(["input", "session", "answers", "detached"])
 const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Caller): Effect.Effect<Asked, Problem> =>
   Effect.gen(function* () {
     const runner = yield* runnerOf(edge, name)
-    if (!Predicate.isObject(body) || Array.isArray(body)) return yield* refuse(400, "The body is not an object.")
+    if (!Predicate.isObject(body)) return yield* refuse(400, "The body is not an object.")
     const fields = body as Readonly<Record<string, unknown>>
     const unknown = Object.keys(fields).find((key) => !askedFields.has(key))
     if (unknown !== undefined) return yield* refuse(400, `The body has an unknown field "${unknown.slice(0, 100)}".`)

@@ -9,7 +9,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
-import { assertFunction, assertName, assertOneOf, assertOptions, durationOf } from "./internal/definition.ts"
+import { assertFunction, assertName, assertOneOf, assertOptions, durationOf, namesOf } from "./internal/definition.ts"
 import type { Jobs } from "./internal/jobs.ts"
 import { toJson } from "./internal/json.ts"
 import { Blocking } from "./internal/resumption.ts"
@@ -153,18 +153,18 @@ export const fromFunction = <
 }
 
 /** The options of a tool, by name. */
-const known: ReadonlySet<string> = new Set([
-  "description",
-  "parameters",
-  "success",
-  "failureMode",
-  "timeout",
-  "retry",
-  "needsApproval",
-  "hints",
-  "kind",
-  "execute"
-] satisfies ReadonlyArray<keyof FromFunctionOptions<Schema.Top, Schema.Top, unknown>>)
+const known = namesOf<FromFunctionOptions<Schema.Top, Schema.Top, unknown>>({
+  description: true,
+  parameters: true,
+  success: true,
+  failureMode: true,
+  timeout: true,
+  retry: true,
+  needsApproval: true,
+  hints: true,
+  kind: true,
+  execute: true
+})
 
 /** Fields of other libraries' tools, with ours in their place. */
 const elsewhere = {
@@ -271,13 +271,13 @@ export const fromProvider = (tool: Tool.Any): AgentTool<string, never> => {
   return make(tool.name, "effect", tool, () => Effect.fail("only the model's provider can run this tool"))
 }
 
-const knownOfClient: ReadonlySet<string> = new Set([
-  "description",
-  "parameters",
-  "success",
-  "needsApproval",
-  "hints"
-] satisfies ReadonlyArray<keyof ClientOptions<Schema.Top, Schema.Top>>)
+const knownOfClient = namesOf<ClientOptions<Schema.Top, Schema.Top>>({
+  description: true,
+  parameters: true,
+  success: true,
+  needsApproval: true,
+  hints: true
+})
 
 /**
  * The answer to a call of a {@link client} tool that failed. The model sees `failure` as the failed result of the call.
@@ -370,16 +370,16 @@ export const fromRunner: {
   return make(name, "effect", tool, execute, { timeout: options.timeout, runner: self })
 }
 
-const knownOfRunner: ReadonlySet<string> = new Set([
-  "name",
-  "description",
-  "parameters",
-  "input",
-  "failureMode",
-  "timeout",
-  "hints",
-  "needsApproval"
-] satisfies ReadonlyArray<keyof FromRunnerOptions<string, Schema.Top, unknown>>)
+const knownOfRunner = namesOf<FromRunnerOptions<string, Schema.Top, unknown>>({
+  name: true,
+  description: true,
+  parameters: true,
+  input: true,
+  failureMode: true,
+  timeout: true,
+  hints: true,
+  needsApproval: true
+})
 
 /**
  * Makes tools of a runner that an agent has work in the background: `NAME_start`, which returns a job at once, `NAME_status`,

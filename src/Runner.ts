@@ -537,14 +537,14 @@ const assertAnswers = (self: Any, { onExceeded }: Budgets.Limits): void => {
   })
 }
 
-const budgetOptions: ReadonlySet<string> = new Set([
-  "tokens",
-  "cost",
-  "steps",
-  "toolCalls",
-  "time",
-  "onExceeded"
-] satisfies ReadonlyArray<keyof Budget>)
+const budgetOptions = namesOf<Budget>({
+  tokens: true,
+  cost: true,
+  steps: true,
+  toolCalls: true,
+  time: true,
+  onExceeded: true
+})
 
 /** @internal Measures what the runs of a runner cost, and limits nothing. `onEnd` gets `undefined` where a price is not known. */
 export const metered = <I, A, E, R>(

@@ -26,7 +26,8 @@ import {
   assertOptions,
   assertText,
   durationOf,
-  kindOf
+  kindOf,
+  namesOf
 } from "../internal/definition.ts"
 import { encodeBy, toJson } from "../internal/json.ts"
 import { messageOf } from "../internal/message.ts"
@@ -507,31 +508,31 @@ const encoderOf = (output: Schema.Top | undefined): ((value: unknown) => Schema.
 }
 
 /** The options of an agent, by name. */
-const known: ReadonlySet<string> = new Set([
-  "description",
-  "instructions",
-  "toolkit",
-  "tools",
-  "use",
-  "middleware",
-  "output",
-  "outputRepairs",
-  "maxSteps",
-  "onMaxSteps",
-  "maxToolCalls",
-  "maxToolCallsPerStep",
-  "onMaxToolCalls",
-  "onLength",
-  "maxAnswerSize",
-  "stopWhen",
-  "toolChoice",
-  "toolConcurrency",
-  "toolTimeout",
-  "toolRetry",
-  "retry",
-  "reasoning",
-  "cache"
-] satisfies ReadonlyArray<keyof Options>)
+const known = namesOf<Options>({
+  description: true,
+  instructions: true,
+  toolkit: true,
+  tools: true,
+  use: true,
+  middleware: true,
+  output: true,
+  outputRepairs: true,
+  maxSteps: true,
+  onMaxSteps: true,
+  maxToolCalls: true,
+  maxToolCallsPerStep: true,
+  onMaxToolCalls: true,
+  onLength: true,
+  maxAnswerSize: true,
+  stopWhen: true,
+  toolChoice: true,
+  toolConcurrency: true,
+  toolTimeout: true,
+  toolRetry: true,
+  retry: true,
+  reasoning: true,
+  cache: true
+})
 
 /** Options of other libraries' agents, with ours in their place. */
 const elsewhere = {

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
-import { assertName, assertOneOf, assertOptions } from "../internal/definition.ts"
+import { assertName, assertOneOf, assertOptions, namesOf } from "../internal/definition.ts"
 import { decided, decidedHere, text } from "../internal/decided.ts"
 import { replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
@@ -63,7 +63,7 @@ export interface RewindOptions extends Omit<Options, "files"> {
   readonly files: "rewind"
 }
 
-const known: ReadonlySet<string> = new Set(["onFailure", "whenBusy", "files"])
+const known = namesOf<Options>({ onFailure: true, whenBusy: true, files: true })
 /** Ids are keys of a database's index. */
 const maxIdLength = 512
 

@@ -14,7 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Stream from "effect/Stream"
-import { assertOptions, assertText } from "../internal/definition.ts"
+import { assertOptions, assertText, namesOf } from "../internal/definition.ts"
 import * as Middleware from "../Middleware.ts"
 import * as WrappedModel from "./internal/wrappedModel.ts"
 
@@ -45,7 +45,7 @@ const Breaker = Context.Service<CircuitBreaker.CircuitBreaker, CircuitBreaker.Ci
  * const program = Agent.make("agent", {}).run("Hello").pipe(Effect.provide(breaker))
  */
 export const make = (options: Options = {}): Middleware.Middleware<never, CircuitBreaker.CircuitBreaker> => {
-  assertOptions("circuit breaker", options, new Set(["key"]))
+  assertOptions("circuit breaker", options, namesOf<Options>({ key: true }))
   assertText("circuit breaker", "key", options.key)
   return Middleware.make("circuit breaker", {
     model: (request, next) =>

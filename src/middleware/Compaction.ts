@@ -14,7 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertName, assertOptions, countOf, kindOf } from "../internal/definition.ts"
+import { assertName, assertOptions, countOf, kindOf, namesOf } from "../internal/definition.ts"
 import { ownMessage, toPrompt } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Notes from "../internal/notes.ts"
@@ -69,7 +69,15 @@ export interface Options<Policies extends ReadonlyArray<AnyPolicy>> {
   readonly tokenizer?: ((text: string) => number) | undefined
 }
 
-const known = new Set(["window", "at", "to", "policies", "keepFirst", "pinned", "tokenizer"])
+const known = namesOf<Options<ReadonlyArray<AnyPolicy>>>({
+  window: true,
+  at: true,
+  to: true,
+  policies: true,
+  keepFirst: true,
+  pinned: true,
+  tokenizer: true
+})
 
 /**
  * Makes the middleware that compacts. A conversation that a server refuses as too long is compacted once more and sent again,
@@ -324,7 +332,7 @@ export const summarise: {
 ): Policy<never, never> => {
   const { by, keepTurns } = options
   const subject = 'compaction policy "summarise"'
-  assertOptions(subject, options, new Set(["keepTurns", "by"]))
+  assertOptions(subject, options, namesOf<SummariseOptions & { readonly by: unknown }>({ keepTurns: true, by: true }))
   countOf(subject, "keepTurns", keepTurns)
   if (by !== undefined && !Runner.isRunner(by)) {
     throw new InvalidDefinition({

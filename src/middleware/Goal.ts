@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { assertFunction, assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
+import { assertFunction, assertOneOf, assertOptions, countOf, namesOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import * as Notes from "../internal/notes.ts"
 import { waitingAt } from "../internal/suspension.ts"
@@ -54,7 +54,7 @@ export interface Options<E, R, OnMaxRounds extends "fail" | "answer" = "fail" | 
 
 type Exhausted<OnMaxRounds> = [OnMaxRounds] extends ["answer"] ? never : GoalNotReached
 
-const known = new Set(["until", "maxRounds", "onMaxRounds"])
+const known = namesOf<Options<unknown, unknown>>({ until: true, maxRounds: true, onMaxRounds: true })
 
 /**
  * Makes the middleware that goes on until the judge is content. Each round may take the agent's `maxSteps`. A judge that is a

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
-import { assertOptions, countOf } from "../internal/definition.ts"
+import { assertOptions, countOf, namesOf } from "../internal/definition.ts"
 import { canonical } from "../internal/fingerprint.ts"
 import { toJson } from "../internal/json.ts"
 import * as Middleware from "../Middleware.ts"
@@ -35,7 +35,7 @@ export interface Options {
  */
 export const make = (options: Options = {}): Middleware.Middleware<LoopDetected> => {
   const { except = [], repeats = 3, warnings = 3, within = 30 } = options
-  assertOptions("loop guard", options, new Set(["repeats", "warnings", "within", "except"]))
+  assertOptions("loop guard", options, namesOf<Options>({ repeats: true, warnings: true, within: true, except: true }))
   for (const [option, value] of Object.entries({ repeats, warnings, within })) countOf("loop guard", option, value)
   return Middleware.make("loop guard", {
     tool: (call, next) => {

@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import { assertOptions, assertText } from "../internal/definition.ts"
+import { assertOptions, assertText, namesOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -27,7 +27,7 @@ export interface Options {
   readonly text?: ((request: Middleware.ModelRequest) => string | undefined) | undefined
 }
 
-const known = new Set(["at", "date", "zone", "directory", "text"])
+const known = namesOf<Options>({ at: true, date: true, zone: true, directory: true, text: true })
 
 type Remaining = Effect.Success<typeof Runner.remaining>
 

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import type * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Stream from "effect/Stream"
-import { assertOneOf, assertOptions, countOf, durationOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, countOf, durationOf, namesOf } from "../internal/definition.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { estimate } from "./internal/compaction/count.ts"
@@ -54,7 +54,11 @@ const Limiter = Context.Service<RateLimiter.RateLimiter, RateLimiter.RateLimiter
 export const make = (options: Options): Middleware.Middleware<never, RateLimiter.RateLimiter> => {
   const { key, onExceeded = "delay", requests, tokens } = options
   const subject = "rate limit"
-  assertOptions(subject, options, new Set(["requests", "tokens", "per", "key", "onExceeded"]))
+  assertOptions(
+    subject,
+    options,
+    namesOf<Options>({ requests: true, tokens: true, per: true, key: true, onExceeded: true })
+  )
   assertOneOf(subject, "onExceeded", options.onExceeded, ["delay", "fail"])
   const window = durationOf(subject, "per", options.per)
   if (requests !== undefined) countOf(subject, "requests", requests)

@@ -11,7 +11,7 @@ import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
-import { assertOptions, kindOf } from "../internal/definition.ts"
+import { assertOptions, kindOf, namesOf } from "../internal/definition.ts"
 import { toJson } from "../internal/json.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -147,7 +147,7 @@ export const make = (options: Options = {}): Middleware.Middleware => {
 
 const finderOf = (options: Options): Patterns.Finder => {
   const subject = "redaction"
-  assertOptions(subject, options, new Set(["secrets", "kinds", "patterns", "restore"]))
+  assertOptions(subject, options, namesOf<Options>({ secrets: true, kinds: true, patterns: true, restore: true }))
   const secrets = (options.secrets ?? []).map((secret) => {
     const value: unknown = Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
     // The message says nothing of the secret.

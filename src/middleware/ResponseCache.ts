@@ -16,7 +16,7 @@ import type * as Persistence from "effect/persistence/Persistence"
 import * as PrimaryKey from "effect/PrimaryKey"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { assertFunction, assertOptions, assertText, durationOf } from "../internal/definition.ts"
+import { assertFunction, assertOptions, assertText, durationOf, namesOf } from "../internal/definition.ts"
 import { hash } from "../internal/fingerprint.ts"
 import { toJson } from "../internal/json.ts"
 import { messageOf } from "../internal/message.ts"
@@ -67,7 +67,7 @@ const keyOf = (id: string): Key => ({
 export const make = (options: Options = {}): Middleware.Middleware<never, Persistence.Persistence> => {
   const { only = () => true, storeId = "troupe-responses" } = options
   const subject = "response cache"
-  assertOptions(subject, options, new Set(["ttl", "storeId", "only"]))
+  assertOptions(subject, options, namesOf<Options>({ ttl: true, storeId: true, only: true }))
   assertText(subject, "storeId", storeId)
   assertFunction(subject, "only", only)
   const ttl = durationOf(subject, "ttl", options.ttl ?? "1 hour")

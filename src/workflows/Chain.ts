@@ -7,7 +7,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOptions, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
@@ -182,7 +182,7 @@ export const make: {
   ): Runner.Any
 } = (name: string, steps: ReadonlyArray<unknown>, options?: Options) => chainOf(name, steps, options)
 
-const known: ReadonlySet<string> = new Set(["description"] satisfies ReadonlyArray<keyof Options>)
+const known = namesOf<Options>({ description: true })
 
 const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options = {}) => {
   assertOptions(`chain "${name}"`, options, known)

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { assertFunction, assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
+import { assertFunction, assertOneOf, assertOptions, countOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { textOfJson, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -119,14 +119,14 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   })
 }
 
-const known: ReadonlySet<string> = new Set([
-  "description",
-  "accept",
-  "maxRounds",
-  "onMaxRounds",
-  "score",
-  "revise"
-] satisfies ReadonlyArray<keyof Options<unknown, unknown, unknown>>)
+const known = namesOf<Options<unknown, unknown, unknown>>({
+  description: true,
+  accept: true,
+  maxRounds: true,
+  onMaxRounds: true,
+  score: true,
+  revise: true
+})
 
 const check = (subject: string, generator: unknown, maxRounds: number): void => {
   countOf(subject, "maxRounds", maxRounds)

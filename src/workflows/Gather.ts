@@ -10,7 +10,7 @@ import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { at } from "../internal/place.ts"
 import { placesHere } from "../internal/runState.ts"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOptions, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
@@ -114,9 +114,7 @@ export const scatter: {
       : Effect.fail(new WrongNumberOfInputs({ name, needed: runners.length, orMore: false, given: inputs.length }))
   )
 
-const known: ReadonlySet<string> = new Set(["description", "mode", "concurrency"] satisfies ReadonlyArray<
-  keyof Options<Parallel.Mode>
->)
+const known = namesOf<Options<Parallel.Mode>>({ description: true, mode: true, concurrency: true })
 
 const inOrder = (
   kind: "broadcast" | "scatter",

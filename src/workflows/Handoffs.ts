@@ -15,7 +15,7 @@ import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import type { RunnerSlot } from "../internal/wiring.ts"
-import { assertOneOf, assertOptions } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../internal/definition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -44,13 +44,7 @@ export interface ToOptions<Name extends string = string> {
   readonly needsApproval?: boolean | undefined
 }
 
-const known: ReadonlySet<string> = new Set([
-  "name",
-  "description",
-  "history",
-  "hints",
-  "needsApproval"
-] satisfies ReadonlyArray<keyof ToOptions>)
+const known = namesOf<ToOptions>({ name: true, description: true, history: true, hints: true, needsApproval: true })
 
 interface Request {
   /** The run of the agent that hands over. */
@@ -184,9 +178,7 @@ export interface Options<Start extends string> {
   readonly maxHandoffs?: number | undefined
 }
 
-const knownOfTeam: ReadonlySet<string> = new Set(["description", "start", "maxHandoffs"] satisfies ReadonlyArray<
-  keyof Options<string>
->)
+const knownOfTeam = namesOf<Options<string>>({ description: true, start: true, maxHandoffs: true })
 
 type TakesConversation<Members extends Agents> = {
   readonly [K in keyof Members]: Members[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>

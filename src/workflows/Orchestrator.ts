@@ -11,7 +11,7 @@ import * as AgentTool from "../AgentTool.ts"
 import type * as Budgets from "../internal/budget.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOptions, namesOf } from "../internal/definition.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
@@ -171,16 +171,16 @@ interface Within {
   readonly room: Limits
 }
 
-const knownOfBudget: ReadonlySet<string> = new Set([
-  "tokens",
-  "cost",
-  "steps",
-  "toolCalls",
-  "time",
-  "onExceeded",
-  "runs",
-  "reserve"
-] satisfies ReadonlyArray<keyof Budget>)
+const knownOfBudget = namesOf<Budget>({
+  tokens: true,
+  cost: true,
+  steps: true,
+  toolCalls: true,
+  time: true,
+  onExceeded: true,
+  runs: true,
+  reserve: true
+})
 
 const withinOf = (subject: string, budget: Budget | undefined): Within => {
   if (budget === undefined) return { limits: undefined, room: {} }

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertOneOf, assertOptions } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
@@ -332,19 +332,19 @@ export const make: {
   })
 }
 
-const known: ReadonlySet<string> = new Set([
-  "description",
-  "instructions",
-  "maxRounds",
-  "onMaxRounds",
-  "maxSteps",
-  "planRepairs",
-  "concurrency",
-  "onStepFailure",
-  "combine",
-  "accept",
-  "score"
-] satisfies ReadonlyArray<keyof Erased>)
+const known = namesOf<Omit<Erased, "planner" | "workers" | "executor" | "evaluator">>({
+  description: true,
+  instructions: true,
+  maxRounds: true,
+  onMaxRounds: true,
+  maxSteps: true,
+  planRepairs: true,
+  concurrency: true,
+  onStepFailure: true,
+  combine: true,
+  accept: true,
+  score: true
+})
 
 /** A runner or a function whose input an overload has checked. */
 type AnyMember = Runner.Any | ((input: never) => unknown)

@@ -1,6 +1,6 @@
 /** Teams: a leader who assigns tasks, members who work on them at once, a board and mailboxes between them. */
 import * as Duration from "effect/Duration"
-import { assertOptions, durationOf } from "../internal/definition.ts"
+import { assertOptions, durationOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
 import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
@@ -32,13 +32,7 @@ export interface Options {
   readonly mailbox?: number | undefined
 }
 
-const known: ReadonlySet<string> = new Set([
-  "description",
-  "budget",
-  "maxRounds",
-  "stuckAfter",
-  "mailbox"
-] satisfies ReadonlyArray<keyof Options>)
+const known = namesOf<Options>({ description: true, budget: true, maxRounds: true, stuckAfter: true, mailbox: true })
 
 /**
  * Makes a team. Its leader gets tools to create, assign, release and cancel tasks, and to send messages; members get tools to claim

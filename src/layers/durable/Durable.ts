@@ -18,7 +18,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlClient as Sql } from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import type { Json } from "effect/Schema"
-import { assertOptions, assertText, durationOf } from "../../internal/definition.ts"
+import { assertOptions, assertText, durationOf, namesOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { absent } from "../../internal/optional.ts"
 import type * as RunError from "../../RunError.ts"
@@ -457,7 +457,13 @@ export const schedule = <I, A, E, R>(
   return Layer.merge(worker(self), Layer.effectDiscard(scheduling)) as Layer.Layer<never, never, R | Engine>
 }
 
-const scheduleOptions: ReadonlySet<string> = new Set(["catchUp", "cron", "input", "name", "timeZone"])
+const scheduleOptions = namesOf<ScheduleOptions<unknown>>({
+  catchUp: true,
+  cron: true,
+  input: true,
+  name: true,
+  timeZone: true
+})
 
 /** The times of a schedule as a text. */
 const textOf = ({ cron, timeZone }: Pick<ScheduleOptions<never>, "cron" | "timeZone">): string =>

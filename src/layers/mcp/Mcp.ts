@@ -31,7 +31,7 @@ import type {
 import { contextOf } from "./internal/askingContext.ts"
 import * as Config from "./internal/config.ts"
 import type { ResourceContents } from "./internal/content.ts"
-import { assertOneOf, assertOptions } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
 import { fingerprint } from "./internal/definitions.ts"
 import { McpCallError, type McpConfigError, type McpConnectError } from "./internal/errors.ts"
 import { type FileOptions, fromFile } from "./internal/configFile.ts"
@@ -381,9 +381,7 @@ export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> => {
   )
 }
 
-const knownOfView: ReadonlySet<string> = new Set(["servers", "allow", "deny", "prefix"] satisfies ReadonlyArray<
-  keyof Tools.View
->)
+const knownOfView = namesOf<Tools.View>({ servers: true, allow: true, deny: true, prefix: true })
 
 /** Stands for the tools of a server, which are not known before they are listed. No server has the name `*`. */
 const toolOfServer = (server: string) => Tool.make("mcp").annotate(ServerName, server)

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { assertOptions, kindOf } from "../../internal/definition.ts"
+import { assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
@@ -122,15 +122,15 @@ export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition |
   return Layer.effect(Skills, serviceOf(options, undefined))
 }
 
-const known: ReadonlySet<string> = new Set([
-  "folders",
-  "include",
-  "exclude",
-  "scripts",
-  "strict",
-  "maxFileBytes",
-  "maxReadChars"
-] satisfies ReadonlyArray<keyof Options>)
+const known = namesOf<Options>({
+  folders: true,
+  include: true,
+  exclude: true,
+  scripts: true,
+  strict: true,
+  maxFileBytes: true,
+  maxReadChars: true
+})
 
 const assertFolders = (subject: string, options: Options | SandboxOptions): void => {
   assertOptions(subject, options, known)

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
-import { assertOneOf, assertOptions, assertText, durationOf } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, assertText, durationOf, namesOf } from "../../internal/definition.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
 import { make } from "./internal/sqliteClient.ts"
 import { load } from "./internal/sqlModules.ts"
@@ -27,7 +27,7 @@ export interface Options {
   readonly extensions?: ReadonlyArray<string> | undefined
 }
 
-const known: ReadonlySet<string> = new Set(["busyTimeout", "extensions", "filename", "synchronous"])
+const known = namesOf<Options>({ busyTimeout: true, extensions: true, filename: true, synchronous: true })
 
 /**
  * A SQLite database as `SqlClient`. It is opened when the Layer is built and closed when it is released.

@@ -13,7 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { assertOneOf, assertOptions } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { answer, type Answer, Ids, streamed } from "./internal/answer.ts"
 
@@ -209,7 +209,7 @@ export const layer = (script: Script, options: Options = {}): Layer.Layer<Langua
   )
 }
 
-const known: ReadonlySet<string> = new Set(["structuredOutput", "unused"] satisfies ReadonlyArray<keyof Options>)
+const known = namesOf<Options>({ structuredOutput: true, unused: true })
 
 /** A turn that answers with a text, as a bare string does; a list is streamed as these deltas. */
 export const text = (text: string | ReadonlyArray<string>): Turn => ({ text })

@@ -8,7 +8,7 @@ import * as path from "node:path"
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { assertOneOf, assertOptions } from "../../../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Service } from "../../../services/Sandbox.ts"
 import { environment, programDirectories } from "../../internal/process/environment.ts"
@@ -52,15 +52,15 @@ const home = "/home/agent"
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 const subject = "Sandbox.layerBubblewrap"
 
-const known: ReadonlySet<string> = new Set([
-  "root",
-  "network",
-  "git",
-  "limits",
-  "readOnly",
-  "env",
-  "bwrap"
-] satisfies ReadonlyArray<keyof Options>)
+const known = namesOf<Options>({
+  root: true,
+  network: true,
+  git: true,
+  limits: true,
+  readOnly: true,
+  env: true,
+  bwrap: true
+})
 
 const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
 

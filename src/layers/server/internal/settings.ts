@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import { assertOneOf, assertOptions, countOf, durationOf } from "../../../internal/definition.ts"
+import { assertOneOf, assertOptions, countOf, durationOf, namesOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { Exposed } from "../../../RunEvent.ts"
 
@@ -132,16 +132,16 @@ const known: ReadonlySet<string> = new Set([
   "drain",
   "prefix"
 ])
-const knownOfLimits: ReadonlySet<string> = new Set([
-  "body",
-  "runs",
-  "waiting",
-  "wait",
-  "time",
-  "answer",
-  "rate",
-  "sessions"
-] satisfies ReadonlyArray<keyof Limits>)
+const knownOfLimits = namesOf<Limits>({
+  body: true,
+  runs: true,
+  waiting: true,
+  wait: true,
+  time: true,
+  answer: true,
+  rate: true,
+  sessions: true
+})
 
 /** Throws for what the types refuse: an option that is not understood must not leave a server more open than it was meant. */
 const assertShape = (options: ServerOptions): void => {

@@ -237,3 +237,37 @@ it.live("a client that gives what does not fit, or nothing, has failed, as the m
     expect(seen[1]).toContain("the client did not run it")
   }).pipe(Effect.provide(inFile))
 )
+
+it.live("a run that fails while its process closes goes on in another one: what it uses may have been closing", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const closed = yield* Deferred.make<void>()
+    let isOpen = true
+    let charges = 0
+    const Closed = Schema.Struct({ message: Schema.String })
+    const store = Runner.make("store", {
+      run: () => (isOpen ? Effect.andThen(Deferred.await(closed), Effect.fail({ message: "closed" })) : Effect.succeed("stored"))
+    })
+    const order = Runner.make("order", {
+      run: (id: string) =>
+        Effect.gen(function* () {
+          const n = yield* Step.run("charge", Schema.Int, Effect.sync(() => ++charges))
+          return `${n}, ${yield* store.run(id)}`
+        })
+    })
+    const orders = Durable.make(order, { name: "orders", version: "1", key: (id) => id, error: Closed })
+    yield* Effect.gen(function* () {
+      yield* Durable.submit(orders, "a")
+      yield* eventually(Effect.sync(() => charges === 1))
+      yield* Effect.forkDetach(Effect.andThen(Effect.sleep(100), Deferred.succeed(closed, undefined)))
+    }).pipe(Effect.provide(Layer.provideMerge(Durable.worker(orders), engine(file))))
+    isOpen = false
+    yield* Effect.gen(function* () {
+      expect(yield* orders.run("a")).toBe("1, stored")
+      expect(charges).toBe(1)
+      const events = yield* Stream.runCollect(Durable.events(orders, "a"))
+      expect(events.filter(({ _tag }) => _tag === "RunFailed")).toEqual([])
+      expect(events.at(-1)!._tag).toBe("RunCompleted")
+    }).pipe(Effect.provide(engine(file)))
+  })
+)

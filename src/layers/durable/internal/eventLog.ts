@@ -71,6 +71,7 @@ export class EventLog {
   #next = 0
   #written = 0
   #ends = 0
+  #isStopped = false
 
   /** `generation`: how often the run was tried again. Each try before this one has left an end among what is kept. */
   constructor(write: Write, kept: ReadonlyArray<RunEvent>, generation: number) {
@@ -102,9 +103,19 @@ export class EventLog {
     return this.#ends > this.#generation
   }
 
+  /** Takes nothing more: another execution goes on from what is kept by now. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** Whether another execution goes on with the run. */
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
   /** Takes an event of this execution. After the run's last event, which an earlier execution may have kept, it is nothing new. */
   add(event: RunEvent): void {
-    if (this.isClosed) return
+    if (this.#isStopped || this.isClosed) return
     this.#numbers.push([event.seq, this.#next])
     if (isDelta(event)) return this.#addDelta(event)
     if (this.#wasKept(event)) return

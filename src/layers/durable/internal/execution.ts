@@ -51,6 +51,8 @@ export interface Surroundings {
   readonly nudge: Nudges["nudge"]
   /** How long steps that are under way may take when the run is handed to another process, in milliseconds. */
   readonly drainMillis: number
+  /** Whether the engine is about to end, and maybe what runs use with it. */
+  readonly isClosing: () => boolean
 }
 
 type Verdict =
@@ -156,7 +158,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       journal: execution.journal,
       decide: execution.decide,
       ask: execution.ask,
-      onEvent: (event: RunEvent) => note(event, log, execution),
+      onEvent: (event: RunEvent) => note(event, log, execution, on),
       recordBy: recorded.by
     }
     const fiber = Effect.runFork(Effect.suspend(() => program.execute(start)))
@@ -170,13 +172,13 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     const exit = yield* Effect.raceAllFirst([Fiber.await(fiber), halted, closing]).pipe(
       Effect.flatMap((exit) =>
         exit === undefined
-          ? Effect.andThen(Effect.uninterruptible(handOver(claim, fiber, execution, on)), Fiber.await(fiber))
+          ? Effect.andThen(Effect.uninterruptible(handOver({ claim, fiber, execution, log }, on)), Fiber.await(fiber))
           : Effect.succeed(exit)
       ),
-      Effect.onInterrupt(() => handOver(claim, fiber, execution, on)),
+      Effect.onInterrupt(() => handOver({ claim, fiber, execution, log }, on)),
       Effect.ensuring(Effect.andThen(Fiber.interrupt(flushing), log.flush))
     )
-    const verdict = verdictOf(exit, execution, claim)
+    const verdict = verdictOf(exit, execution, claim, log)
     if (verdict._tag === "Ended" && verdict.ended._tag !== "Interrupted" && !log.isClosed) {
       const kept = yield* persist(keptEvents(tables, claim, Infinity))
       const now = yield* Clock.currentTimeMillis
@@ -205,25 +207,36 @@ const keptEvents = (
     return events
   })
 
-/** A run that goes to sleep has not ended, so what its runners say of that is not kept. */
-const note = (event: RunEvent, log: EventLog, execution: Journal.Execution): Effect.Effect<void> =>
+/** A run that goes to sleep, or to another process, has not ended, so what its runners say of that is not kept. */
+const note = (
+  event: RunEvent,
+  log: EventLog,
+  execution: Journal.Execution,
+  on: Surroundings
+): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const goesOn = execution.waits.size > 0 || execution.stop() !== undefined
+    const stop = execution.stop()
+    const goesOn = execution.waits.size > 0 || stop !== undefined
     if (goesOn && (event._tag === "RunInterrupted" || event._tag === "RunSuspended")) return Effect.void
+    // What the run uses may be closing with this process. What fails by itself fails again elsewhere.
+    if (event._tag === "RunFailed" && (stop?._tag === "Draining" || on.isClosing())) log.stop()
     log.add(event)
     return log.isFull ? Effect.asVoid(log.flush) : Effect.void
   })
+
+/** An execution under way. */
+interface UnderWay {
+  readonly claim: Claim
+  readonly fiber: Fiber.Fiber<Schema.Json, Schema.Json>
+  readonly execution: Journal.Execution
+  readonly log: EventLog
+}
 
 /**
  * The engine interrupts an execution when the run was interrupted, and when another process gets it. In the first case
  * everything is interrupted at once. In the second the steps under way may end, so that their outcomes are kept.
  */
-const handOver = (
-  claim: Claim,
-  fiber: Fiber.Fiber<Schema.Json, Schema.Json>,
-  execution: Journal.Execution,
-  on: Surroundings
-): Effect.Effect<void> =>
+const handOver = ({ claim, execution, fiber, log }: UnderWay, on: Surroundings): Effect.Effect<void> =>
   Effect.gen(function* () {
     const now = yield* Effect.option(on.tables.find(claim.run.id))
     const isOurs = now._tag === "Some" && now.value?.epoch === claim.epoch && now.value.state === "running"
@@ -233,16 +246,23 @@ const handOver = (
     }
     yield* Fiber.interrupt(fiber)
     const ended = yield* Fiber.await(fiber)
+    if (!isOurs || isInterrupted(ended)) return
     // What ended while it was handed over has ended.
-    if (isOurs && !isInterrupted(ended)) yield* settle(claim, verdictOf(ended, execution, claim), on)
+    const verdict = verdictOf(ended, execution, claim, log)
+    if (verdict._tag === "Ended") yield* settle(claim, verdict, on)
   })
 
 const isInterrupted = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
 
-const verdictOf = (exit: Exit.Exit<Schema.Json, Schema.Json>, execution: Journal.Execution, claim: Claim): Verdict => {
+const verdictOf = (
+  exit: Exit.Exit<Schema.Json, Schema.Json>,
+  execution: Journal.Execution,
+  claim: Claim,
+  log: EventLog
+): Verdict => {
   const stop = execution.stop()
-  if (stop?._tag === "Fenced") return { _tag: "Elsewhere" }
+  if (stop?._tag === "Fenced" || log.isStopped) return { _tag: "Elsewhere" }
   if (stop?._tag === "GivenUp" || stop?._tag === "Ambiguous") {
     return { _tag: "Ended", ended: { _tag: "Error", error: encodeError(refusal(claim, stop)) } }
   }

@@ -102,7 +102,8 @@ const open = (process: Process, fingerprint: string): Effect.Effect<Hosted, unkn
       worker: processName,
       program,
       nudge,
-      drainMillis: settings.drain
+      drainMillis: settings.drain,
+      isClosing: () => scope.state._tag === "Closed"
     }).pipe(Scope.provide(own))
     yield* Effect.forkIn(upkeep({ sql, tables, node, fingerprint, keep: settings.keep }), own)
     hosted.set(fingerprint, made)

@@ -246,12 +246,17 @@ it.live("a run that fails while its process closes goes on in another one: what 
     let charges = 0
     const Closed = Schema.Struct({ message: Schema.String })
     const store = Runner.make("store", {
-      run: () => (isOpen ? Effect.andThen(Deferred.await(closed), Effect.fail({ message: "closed" })) : Effect.succeed("stored"))
+      run: () =>
+        isOpen ? Effect.andThen(Deferred.await(closed), Effect.fail({ message: "closed" })) : Effect.succeed("stored")
     })
     const order = Runner.make("order", {
       run: (id: string) =>
         Effect.gen(function* () {
-          const n = yield* Step.run("charge", Schema.Int, Effect.sync(() => ++charges))
+          const n = yield* Step.run(
+            "charge",
+            Schema.Int,
+            Effect.sync(() => ++charges)
+          )
           return `${n}, ${yield* store.run(id)}`
         })
     })

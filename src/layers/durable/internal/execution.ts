@@ -208,12 +208,7 @@ const keptEvents = (
   })
 
 /** A run that goes to sleep, or to another process, has not ended, so what its runners say of that is not kept. */
-const note = (
-  event: RunEvent,
-  log: EventLog,
-  execution: Journal.Execution,
-  on: Surroundings
-): Effect.Effect<void> =>
+const note = (event: RunEvent, log: EventLog, execution: Journal.Execution, on: Surroundings): Effect.Effect<void> =>
   Effect.suspend(() => {
     const stop = execution.stop()
     const goesOn = execution.waits.size > 0 || stop !== undefined

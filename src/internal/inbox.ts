@@ -5,7 +5,9 @@ import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import { InvalidTranscript } from "../RunError.ts"
 import { kindOf } from "./definition.ts"
+import { canonical } from "./fingerprint.ts"
 import { toPrompt } from "./input.ts"
+import { toJson } from "./json.ts"
 import { CurrentState, type RunState } from "./runState.ts"
 
 /** What became of a message. */
@@ -67,7 +69,7 @@ export class Mail {
   /** Sends a text before the next model call, and does not wait. A run that is made again posts again what was taken before. */
   post(text: string, onTaken: () => void): void {
     const messages = toPrompt(text).content
-    const recalled = this.#recalled.indexOf(JSON.stringify(messages))
+    const recalled = this.#recalled.indexOf(identityOf(messages))
     if (recalled >= 0) {
       this.#recalled.splice(recalled, 1)
       onTaken()
@@ -135,11 +137,9 @@ export class Mail {
   /** A message that was taken before is the one that was posted again, or is still to be. */
   #recall({ messages, when }: Input): void {
     if (when !== "steer") return
-    const text = JSON.stringify(messages)
-    const at = this.#pending.findIndex(
-      (entry) => entry.onTaken !== undefined && JSON.stringify(entry.messages) === text
-    )
-    if (at < 0) this.#recalled.push(text)
+    const own = identityOf(messages)
+    const at = this.#pending.findIndex((entry) => entry.onTaken !== undefined && identityOf(entry.messages) === own)
+    if (at < 0) this.#recalled.push(own)
     else this.#pending.splice(at, 1)[0]?.onTaken?.()
   }
 
@@ -148,6 +148,9 @@ export class Mail {
     this.#pending = [...taken.filter(isEntry).filter(({ isGivenUp }) => !isGivenUp), ...this.#pending]
   }
 }
+
+/** The same text for the same messages: those that were kept have their fields in another order. */
+const identityOf = (messages: ReadonlyArray<Prompt.Message>): string => canonical(toJson(messages))
 
 const isEntry = (input: Input): input is Entry => "outcome" in input
 

@@ -103,21 +103,23 @@ describe("a team that is killed at a step and made again", () => {
   )
 })
 
+/** A tool that takes some turns of the scheduler, and none when its outcome is kept. */
+const waits = (name: string, turns: number) =>
+  AgentTool.fromFunction(name, {
+    description: "Waits",
+    hints: { idempotent: true },
+    parameters: Schema.Struct({}),
+    execute: () =>
+      Effect.gen(function* () {
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+        return "waited"
+      })
+  })
+
 describe("a team whose leader releases a task that is worked on", () => {
   it.live("has nothing of it done again when the run is made again", () =>
     Effect.gen(function* () {
       let calls = 0
-      const waits = (name: string, turns: number) =>
-        AgentTool.fromFunction(name, {
-          description: "Waits",
-          hints: { idempotent: true },
-          parameters: Schema.Struct({}),
-          execute: () =>
-            Effect.gen(function* () {
-              for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
-              return "waited"
-            })
-        })
       const leader = Agent.make("lead", { tools: [waits("look", 20)] })
       const team = Team.make("team", { leader, members: { one: Agent.make("hand", { tools: [waits("work", 60)] }) } })
       const steps = [
@@ -148,4 +150,63 @@ describe("a team whose leader releases a task that is worked on", () => {
       assert.strictEqual(calls, 0)
     })
   )
+})
+
+describe("a message that a member took while it worked", () => {
+  const create = (title: string, assignee: string) => ({
+    name: "create_task",
+    params: { title, description: "Do it.", assignee }
+  })
+  const waiting = (tool: string, times: number, toolCalls: ReadonlyArray<unknown>) =>
+    toolCalls.length < times ? TestModel.toolCall(tool, {}) : undefined
+  // When the run is made again, what takes few steps is quick, however long it took.
+  const cases = [
+    ["is sent before it begins that work", 30, 1],
+    ["is sent after it has ended that work", 1, 10]
+  ] as const
+  for (const [when, looks, toils] of cases) {
+    it.live(`is not read again where it ${when} when the run is made again`, () =>
+      Effect.gen(function* () {
+        let calls = 0
+        let received = 0
+        const team = Team.make("team", {
+          leader: Agent.make("lead", {}),
+          members: {
+            one: Agent.make("one", { tools: [waits("work", 1500)] }),
+            two: Agent.make("two", { tools: [waits("toil", 900 / toils)] }),
+            three: Agent.make("three", { maxSteps: 60, tools: [waits("look", 1)] })
+          }
+        })
+        const model = TestModel.layer(
+          ({ prompt, tools }) => {
+            calls++
+            const { toolCalls, user } = Transcript.turns(prompt).at(-1)!
+            if (tools.includes("create_task")) {
+              if (toolCalls.length > 0) return "created"
+              if (user === "Go") return { toolCalls: [create("T", "two"), create("U", "three")] }
+              return user.includes("(U)") ? { toolCalls: [create("O", "one")] } : user
+            }
+            if (tools.includes("work")) return (user.startsWith("Task") && waiting("work", 1, toolCalls)) || "done"
+            if (tools.includes("look")) return waiting("look", looks, toolCalls) ?? "done"
+            const send = TestModel.toolCall("send_message", { to: "one", text: "Hello." })
+            return waiting("toil", toils, toolCalls) ?? (toolCalls.length === toils ? send : "done")
+          },
+          { unused: "ignore" }
+        )
+        const watched = Runner.onEvent(team, (event) =>
+          Effect.sync(() => {
+            if (event._tag === "InputReceived") received++
+          })
+        )
+        const journal = new MemoryJournal()
+        const once = () => attempt(Effect.provide(watched.run("Go"), model), journal)
+        const first = yield* once()
+        assert.isTrue(first !== undefined && Exit.isSuccess(first))
+        assert.strictEqual(received, 1)
+        calls = received = 0
+        assert.deepStrictEqual(yield* once(), first)
+        assert.deepStrictEqual({ calls, received }, { calls: 0, received: 1 })
+      })
+    )
+  }
 })

@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import { decide, formOf, journalOf, keptOf, note } from "../../internal/journaled.ts"
 import { placeIn, CurrentPlace } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
+import type { Journal } from "../../services/Journal.ts"
 
 /** How a task was taken from the member that worked on it. */
 export type Stopped = "released" | "cancelled"
@@ -18,6 +19,10 @@ export interface KeptTeam {
   /** How work on a task was stopped before. */
   readonly stopped: (task: string, nth: number) => Effect.Effect<Stopped | undefined>
   readonly stop: (task: string, nth: number, how: Stopped) => Effect.Effect<void>
+  /** Whether a member without a task reads its messages: what it had begun before comes first, because it may have taken them there. */
+  readonly mayRead: (member: string) => boolean
+  /** Notes that a member reads its messages. */
+  readonly read: (member: string) => Effect.Effect<void>
   /** The news that a round of the leader began with before. */
   readonly news: (round: number) => Effect.Effect<ReadonlyArray<string> | undefined>
   readonly tell: (round: number, news: ReadonlyArray<string>) => Effect.Effect<void>
@@ -32,8 +37,36 @@ const none: KeptTeam = {
   begins: (_task, _nth, member) => Effect.succeed(member),
   stopped: () => Effect.undefined,
   stop: () => Effect.void,
+  mayRead: () => true,
+  read: () => Effect.void,
   news: () => Effect.undefined,
   tell: () => Effect.void
+}
+
+/** What members had done before the team was made again, by the decisions of one name, and what of it they have done again. */
+class Again {
+  readonly #before = new Map<string, number>()
+  readonly #done = new Map<string, Set<string>>()
+
+  constructor({ earlier }: Journal, name: string) {
+    for (const { value } of earlier?.(name) ?? []) {
+      if (typeof value === "string") this.#before.set(value, (this.#before.get(value) ?? 0) + 1)
+    }
+  }
+
+  /** Notes what a member does, once for each key. */
+  note(member: string, key: string): void {
+    this.#done.set(member, (this.#done.get(member) ?? new Set()).add(key))
+  }
+
+  countOf(member: string): number {
+    return this.#done.get(member)?.size ?? 0
+  }
+
+  /** Whether a member has not done all of it again. */
+  isLeft(member: string): boolean {
+    return this.countOf(member) < (this.#before.get(member) ?? 0)
+  }
 }
 
 /** The decisions of a team, in the journal around its run. */
@@ -44,13 +77,28 @@ export const keptTeam = (state: RunState): Effect.Effect<KeptTeam> =>
     const place = placeIn(state, fiber.getRef(CurrentPlace))
     const step = (...names: ReadonlyArray<string | number>) => ({
       key: place.within("team", ...names).own,
-      name: "team"
+      name: `team ${names[0]}`
     })
+    const tasks = new Again(journal, "team task")
+    const reads = new Again(journal, "team messages")
     return Effect.succeed<KeptTeam>({
-      begins: (task, nth, member) => decide(journal, step("task", task, nth), Effect.succeed(member), name),
+      begins: (task, nth, member) => {
+        const own = step("task", task, nth)
+        return Effect.flatMap(keptOf(journal, own), (before) => {
+          if (before === member) tasks.note(member, own.key)
+          return decide(journal, own, Effect.succeed(member), name)
+        })
+      },
       stopped: (task, nth) =>
-        Effect.map(keptOf(journal, step("task", task, nth, "stopped")), (how) => (isStopped(how) ? how : undefined)),
-      stop: (task, nth, how) => Effect.asVoid(note(journal, step("task", task, nth, "stopped"), how)),
+        Effect.map(keptOf(journal, step("stopped", task, nth)), (how) => (isStopped(how) ? how : undefined)),
+      stop: (task, nth, how) => Effect.asVoid(note(journal, step("stopped", task, nth), how)),
+      mayRead: (member) => !tasks.isLeft(member) || reads.isLeft(member),
+      read: (member) =>
+        Effect.suspend(() => {
+          const own = step("messages", member, reads.countOf(member) + 1)
+          reads.note(member, own.key)
+          return Effect.asVoid(note(journal, own, member))
+        }),
       news: (round) => Effect.map(keptOf(journal, step("news", round)), (news) => (isNews(news) ? news : undefined)),
       tell: (round, news) => Effect.asVoid(note(journal, step("news", round), news))
     })

@@ -196,9 +196,12 @@ class Team {
   /** Whether no member is at work or can begin. */
   #isStill(): boolean {
     return this.#seats.every(
-      ({ isAsleep, isBusy, isDeaf, name, waiting }) =>
-        isAsleep || (!isBusy && (waiting === 0 || isDeaf) && this.#board.next(name) === undefined)
+      (seat) => seat.isAsleep || (!seat.isBusy && !this.#isToRead(seat) && this.#board.next(seat.name) === undefined)
     )
+  }
+
+  #isToRead({ isDeaf, name, waiting }: Seat): boolean {
+    return waiting > 0 && !isDeaf && this.#kept.mayRead(name)
   }
 
   /** Goes to sleep once no member is at work. */
@@ -249,7 +252,7 @@ class Team {
     const turn = Effect.suspend((): Effect.Effect<unknown, unknown, unknown> => {
       const task = this.#board.next(seat.name)
       if (task !== undefined) return this.#workOn(seat, task)
-      if (seat.waiting > 0 && !seat.isDeaf) return this.#read(seat)
+      if (this.#isToRead(seat)) return this.#read(seat)
       seat.isBusy = false
       return this.#board.changed
     })
@@ -298,6 +301,7 @@ class Team {
   #read(seat: Seat): Effect.Effect<void, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
       seat.isBusy = true
+      yield* this.#kept.read(seat.name)
       const exit = yield* this.#run(seat, "messages", "You have messages.", Effect.never)
       seat.isBusy = false
       if (typeof exit === "string") return this.#board.notify()

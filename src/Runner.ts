@@ -253,7 +253,12 @@ export const workflow = <I, A, E, R>(name: string, options: Workflow<I, A, E, R>
     // Without a span of its own, each of its members would begin a trace.
     body: (input, state) =>
       Spans.invoke(
-        { path: state.info.path, conversationId: state.info.conversationId, description: options.description },
+        {
+          path: state.info.path,
+          conversationId: state.info.conversationId,
+          description: options.description,
+          isNew: () => state.isNew
+        },
         Effect.suspend(() => {
           const run = runOrResume(options, input, state)
           return options.converses === true ? run : withoutMail(run)

@@ -117,7 +117,10 @@ const insideOf = (
   account: StepAccount | undefined
 ): Effect.Effect<Schema.Json, Schema.Json> => {
   const context = Context.make(CurrentJournal, none).pipe(Context.add(CurrentAccount, account))
-  const inside = Effect.provideContext(own, context) as Effect.Effect<Schema.Json, Schema.Json>
+  const inside = Effect.suspend(() => {
+    state?.addNewStep()
+    return Effect.provideContext(own, context) as Effect.Effect<Schema.Json, Schema.Json>
+  })
   // What is undone is undone, also where the run has failed by its budget.
   if (state === undefined || kind === "decision" || kind === "compensation") return inside
   return Effect.suspend(() => state.budget?.begins(state.info, kind)?.halt ?? inside)

@@ -61,6 +61,7 @@ export class RunState {
   #place: Place | undefined
   #hooks: Array<Hook> | undefined
   #attempts = 1
+  #newSteps = 0
   readonly isFunction: boolean
   /** Which of the runs of its name it is, in the function that has begun it. */
   readonly ordinal: number
@@ -92,6 +93,21 @@ export class RunState {
     if (this.#transcript !== undefined) return
     this.#transcript = new RunTranscript(this.info.path, this.#input)
     this.parent?.transcript?.add(this.#transcript)
+  }
+
+  /** How many steps were made in the run, those of runs inside of it too, that a journal had not kept before. */
+  get newSteps(): number {
+    return this.#newSteps
+  }
+
+  /** Whether anything of it was made, and not given again by a journal. A root run ends once. */
+  get isNew(): boolean {
+    return this.parent === undefined || this.#newSteps > 0
+  }
+
+  /** Counts a step that is made and kept. */
+  addNewStep(): void {
+    for (let state: RunState | undefined = this; state !== undefined; state = state.parent) state.#newSteps++
   }
 
   /** The innermost budget that the run works within. */

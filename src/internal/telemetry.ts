@@ -14,9 +14,11 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
+import { CurrentJournal, none } from "../services/Journal.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import type { AnsweredBy } from "./answeredBy.ts"
 import { toJson } from "./json.ts"
+import { isAsleep } from "./sleep.ts"
 
 /** Attributes by their conventional names; `undefined` ones are left out. */
 type Attributes = Readonly<Record<string, unknown>>
@@ -184,6 +186,8 @@ export interface Invocation {
   readonly output?: "text" | "json" | undefined
   /** What the run has used, and how many calls it has made by itself; `undefined` for a workflow. */
   readonly spent?: (() => Spent) | undefined
+  /** Whether anything of the run was made, and not given again by a journal. */
+  readonly isNew: () => boolean
 }
 
 interface Spent {
@@ -211,8 +215,9 @@ export const invoke = <A, E, R>(invocation: Invocation, effect: Effect.Effect<A,
     Effect.withFiber((fiber) => {
       const clock = fiber.getRef(Clock.Clock)
       const started = clock.currentTimeMillisUnsafe()
+      const isKept = fiber.getRef(CurrentJournal) !== none
       return Effect.onExit(effect, (exit) =>
-        Effect.sync(() => {
+        Effect.map(isAsleep(exit), (asleep) => {
           const spent = invocation.spent?.()
           if (spent !== undefined && span !== undefined) {
             const { inputTokens, outputTokens } = spent.usage
@@ -221,6 +226,8 @@ export const invoke = <A, E, R>(invocation: Invocation, effect: Effect.Effect<A,
               "gen_ai.usage.output_tokens": outputTokens.total
             })
           }
+          // What a durable run is given again, and what goes to sleep, is counted once, where it ends.
+          if (asleep || (isKept && !invocation.isNew())) return
           const seconds = (clock.currentTimeMillisUnsafe() - started) / 1000
           const { inferenceCalls, toolCalls } = agentInstruments(name)
           durationIn(agentDurations, name, errorOf(exit)).updateUnsafe(seconds, fiber.context)

@@ -54,7 +54,8 @@ export const run = (
         description: spec.description,
         model: model.modelName,
         output: spec.output === undefined ? "text" : "json",
-        spent: () => state.bill
+        spent: () => state.bill,
+        isNew: () => state.isNew
       },
       through(spec, input, state, model)
     )

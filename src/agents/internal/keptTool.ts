@@ -13,11 +13,15 @@ import { CannotResume, InvalidApproval } from "../../RunError.ts"
 import type { Value } from "./toolCall.ts"
 import { brokenOff, Failure, isForProgram } from "./toolFailure.ts"
 
-/** Runs a tool as a step of the journal. What a runner does is kept inside of it, and what changes only memory is done again. */
+/**
+ * Runs a tool as a step of the journal, and says by `note` whether it is made or was kept. What a runner does is kept inside of it, and
+ * what changes only memory is done again: of those nothing is said.
+ */
 export const keptTool = (
   entry: Tool.Any | AgentTool,
   place: Place,
-  work: Effect.Effect<Value, Failure>
+  work: Effect.Effect<Value, Failure>,
+  note: (isMade: boolean) => void
 ): Effect.Effect<Value, Failure> =>
   Effect.withFiber((fiber) => {
     const journal = journalOf(fiber)
@@ -26,13 +30,18 @@ export const keptTool = (
     const isRunner = ("kind" in entry && entry.runner !== undefined) || markOf(tool, Resumable)
     if (isRunner || markOf(tool, EndsRun) || markOf(tool, InMemory)) return work
     const idempotent = markOf(tool, Tool.Idempotent) || markOf(tool, Tool.Readonly)
+    note(false)
     // A tool that is interrupted from within has failed, unless it sleeps.
     const whole = Effect.catchCause(work, (cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.flatMap(journal.suspending, (asleep) => (asleep ? Effect.failCause(cause) : Effect.fail(brokenOff())))
         : Effect.failCause(cause)
     )
-    return keep(journal, { key: place.own, kind: "tool", name: tool.name, idempotent }, whole, keptValue, keptFailure)
+    const made = Effect.suspend(() => {
+      note(true)
+      return whole
+    })
+    return keep(journal, { key: place.own, kind: "tool", name: tool.name, idempotent }, made, keptValue, keptFailure)
   })
 
 const ValueForm = formOf(

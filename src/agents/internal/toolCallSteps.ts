@@ -115,6 +115,10 @@ export interface ToolCallContext extends Given {
   isOver: boolean
   /** Whether the tool was begun: a call that is refused or denied is not made. */
   isMade: boolean
+  /** Whether the tool was begun, and not kept by a journal; `undefined` where nothing is kept of the call as a whole. */
+  isNew: boolean | undefined
+  /** How many steps had been made in the run, and not been kept before, when the call began. */
+  readonly stepsBefore: number
   /** The fiber of a toolkit's handler. */
   handler: Fiber.Fiber<unknown, unknown> | undefined
   /** Opened when a call of a toolkit's handler is interrupted: from then on it does not wait for slow readers of events. */
@@ -212,6 +216,8 @@ export const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Retur
     late: undefined,
     isOver: false,
     isMade: false,
+    isNew: undefined,
+    stepsBefore: state.newSteps,
     handler: undefined,
     stopped: undefined,
     onInterrupted: undefined
@@ -351,7 +357,10 @@ const isClientFailure = Schema.is(ClientFailure)
 /** The way to the tool, unless a journal has kept what it gave. */
 const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
   const reached = reachNow(context, edited)
-  return context.entry === undefined ? reached : keptTool(context.entry, context.place, reached)
+  if (context.entry === undefined) return reached
+  return keptTool(context.entry, context.place, reached, (isMade) => {
+    context.isNew = isMade
+  })
 }
 
 /** The way to the tool, as often as it may be tried. */
@@ -556,7 +565,8 @@ const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effe
     const result = end._tag === "Failed" ? end.failure.result : end.value.result
     const _tag = end._tag === "Failed" ? "ToolFailed" : "ToolCompleted"
     const durationMs = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() - context.startedAt
-    if (context.isMade) Spans.recordTool(fiber, context.call.name, durationMs / 1000, failure)
+    const isNew = context.isNew ?? (journalOf(fiber) === undefined || context.state.newSteps > context.stepsBefore)
+    if (context.isMade && isNew) Spans.recordTool(fiber, context.call.name, durationMs / 1000, failure)
     return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
   })
 

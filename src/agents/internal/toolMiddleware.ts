@@ -132,6 +132,7 @@ class CallThrough implements Caller {
     }
     const attempted = Effect.flatMap(Steps.attempt(inner), (end) => {
       this.#context.isMade ||= inner.isMade
+      this.#context.isNew = inner.isNew
       return this.#shown(end)
     })
     const refused = this.#refusalOf(inner)

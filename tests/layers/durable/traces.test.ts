@@ -1,6 +1,6 @@
 /** Traces of durable runs. */
 import { expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { Effect, Fiber, Layer, Metric, Schema, Stream } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
 import * as Approvals from "troupe/Approvals"
@@ -53,4 +53,45 @@ it.live.each([
     expect(traced).toMatchObject({ status: "completed", steps: 2, events: happened.length })
     expect(yield* Stream.runCollect(TraceStore.events(traced.runId))).toEqual(happened)
   }).pipe(Effect.provide(Layer.merge(store, model)))
+)
+
+it.live("metrics count what happened in a run that goes on once", () =>
+  Effect.gen(function* () {
+    const find = AgentTool.fromFunction("find", { description: "Finds", execute: () => "found" })
+    const helper = Agent.make("helper", { description: "Helps", tools: [find] })
+    const clerk = Agent.make("clerk", { tools: [AgentTool.fromRunner(helper), pay] })
+    const orders = Durable.make(Chain.make("order", [clerk, after]), { name: "orders", version: "1", key: String })
+    const fiber = yield* Effect.forkChild(orders.run("a"))
+    yield* waitsFor("approval")
+    const [waiting] = yield* Durable.pending(orders, "a")
+    yield* Durable.decide(orders, "a", waiting!.id, Approvals.approve)
+    yield* waitsFor("signal")
+    yield* Durable.signal(orders, "a", "go", "gone")
+    expect(yield* Fiber.join(fiber)).toBe("done gone")
+    const counts = (yield* Metric.snapshot).flatMap(({ attributes, id, state }) => {
+      const of = attributes?.["gen_ai.agent.name"] ?? attributes?.["gen_ai.tool.name"]
+      return of === undefined || !("sum" in state) ? [] : [`${id.replace("gen_ai.", "")} ${of} ${state.count}`]
+    })
+    expect(counts.toSorted()).toEqual(
+      [
+        ...["find", "helper", "pay"].map((tool) => `execute_tool.duration ${tool} 1`),
+        ...["clerk", "helper", "orders"].map((agent) => `invoke_agent.duration ${agent} 1`),
+        ...["inference_calls", "tool_calls"].flatMap((what) =>
+          ["clerk", "helper"].map((agent) => `invoke_agent.${what} ${agent} 1`)
+        )
+      ].toSorted()
+    )
+  }).pipe(
+    Effect.provide([
+      engine(":memory:"),
+      TestModel.layer([
+        TestModel.toolCall("helper", { input: "find it" }),
+        TestModel.toolCall("find", {}),
+        "found",
+        TestModel.toolCall("pay", {}),
+        "done"
+      ])
+    ]),
+    Effect.provideService(Metric.MetricRegistry, new Map())
+  )
 )

@@ -46,7 +46,8 @@ export interface Options {
    *
    * - `"queue"`, the default: it waits for its turn; runs of one process keep their order;
    * - `"steer"`: that turn takes its input before its next model call, and it returns what that turn returns. When the turn
-   *   is another process's or another runner's, or ends before it takes the input, it waits for its own turn;
+   *   is another process's or another runner's, or ends before it takes the input, it waits for its own turn, and so does a
+   *   durable run;
    * - `"interrupt"`: it interrupts that turn, which fails with `SessionConflict`, and takes its place;
    * - `"reject"`: it fails with `SessionConflict`.
    */
@@ -157,10 +158,17 @@ const make = <A, E, R, E2, R2>(
       })
     )
   }
+  // A durable run that is made again could not know that another turn has taken its input.
+  const steered = Effect.withFiber((fiber) =>
+    Effect.map(SessionStore, (store) => ({
+      store,
+      isSteered: whenBusy === "steer" && journalOf(fiber) === undefined
+    }))
+  )
   const body = (given: Prompt.RawInput, state: RunState): Effect.Effect<A, E | E2 | Failure, R | R2 | SessionStore> =>
-    Effect.flatMap(SessionStore, (store): Effect.Effect<A, E | E2 | Failure, R | R2> => {
+    Effect.flatMap(steered, ({ isSteered, store }): Effect.Effect<A, E | E2 | Failure, R | R2> => {
       const input = replayable(given)
-      const prompt = whenBusy === "steer" ? SessionTurn.promptOf(input) : undefined
+      const prompt = isSteered ? SessionTurn.promptOf(input) : undefined
       if (prompt === undefined) return takeTurn(store, input, state)
       return Effect.flatMap(
         steer(store, id, definition, prompt),

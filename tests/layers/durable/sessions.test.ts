@@ -1,6 +1,6 @@
 /** Turns of sessions in durable runs. */
 import { expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
+import { Deferred, Effect, Fiber, Layer, Schedule, Schema } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
 import * as Approvals from "troupe/Approvals"
@@ -153,4 +153,29 @@ it.live("a turn that goes on after it has written files is taken back with them"
       ])
     ])
   )
+)
+
+it.live("a durable run that finds its session busy takes a turn of its own, also where it could steer", () =>
+  Effect.gen(function* () {
+    const begun = yield* Deferred.make<void>()
+    const may = yield* Deferred.make<void>()
+    const pay = AgentTool.fromFunction("pay", {
+      description: "Pays",
+      execute: () => Effect.as(Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(may)), "paid")
+    })
+    const chat = Session.of(Agent.make("clerk", { tools: [pay] }), "user-42", { whenBusy: "steer" })
+    const runs = Durable.make(chat, { name: "turns", version: "1", key: String })
+    const first = yield* Effect.forkChild(runs.run("pay one"))
+    yield* Deferred.await(begun)
+    const second = yield* Effect.forkChild(runs.run("two"))
+    yield* eventually(Effect.map(Durable.status(runs, "two"), (status) => status === "running"))
+    yield* Effect.sleep(50)
+    yield* Deferred.succeed(may, undefined)
+    expect(yield* Fiber.join(first)).toBe("1: pay one")
+    expect(yield* Fiber.join(second)).toBe("2: two")
+    expect(yield* turnsOf("user-42")).toEqual([
+      ["pay one", 1, "1: pay one"],
+      ["two", 0, "2: two"]
+    ])
+  }).pipe(Effect.provide(live))
 )

@@ -152,6 +152,59 @@ describe("a team whose leader releases a task that is worked on", () => {
   )
 })
 
+describe("a team that is killed as a task is released", () => {
+  it.live("releases it once when it is made again", () =>
+    Effect.gen(function* () {
+      const create = (title: string, assignee: string) => ({
+        name: "create_task",
+        params: { title, description: "Do it.", assignee }
+      })
+      const team = Team.make("team", {
+        leader: Agent.make("lead", {}),
+        members: {
+          one: Agent.make("one", { tools: [waits("work", 3000)] }),
+          other: Agent.make("other", { maxSteps: 60, tools: [waits("look", 1)] })
+        }
+      })
+      const model = TestModel.layer(
+        ({ prompt, tools }) => {
+          const { toolCalls, user } = Transcript.turns(prompt).at(-1)!
+          if (tools.includes("work")) return toolCalls.length === 0 ? TestModel.toolCall("work", {}) : "done"
+          if (tools.includes("look")) return toolCalls.length < 30 ? TestModel.toolCall("look", {}) : "done"
+          if (toolCalls.length > 0) return "so be it"
+          if (user === "Go") return { toolCalls: [create("A", "one"), create("U", "other")] }
+          return user.includes("(U)") ? TestModel.toolCall("release_task", { id: "1" }) : user
+        },
+        { unused: "ignore" }
+      )
+      const begun: Array<string> = []
+      const watched = Runner.onEvent(team, (event) =>
+        Effect.sync(
+          () => event._tag === "TaskChanged" && event.task.status === "working" && begun.push(event.task.title)
+        )
+      )
+      const run = (journal: MemoryJournal, kill?: { readonly at: number; readonly moment: Moment }) =>
+        attempt(Effect.provide(watched.run("Go"), model), journal, kill)
+      const whole = new MemoryJournal()
+      yield* run(whole)
+      const stopped = whole.ended.findIndex(({ name }) => name === "team stopped")
+      assert.isAbove(stopped, 0)
+      for (let at = stopped - 3; at < stopped + 6; at++) {
+        const journal = new MemoryJournal()
+        yield* run(journal, { at, moment: "after" })
+        begun.length = 0
+        const exit = yield* run(journal)
+        assert.isTrue(exit !== undefined && Exit.isSuccess(exit), `killed at ${at}`)
+        assert.deepStrictEqual(
+          begun.filter((title) => title === "A"),
+          ["A", "A"],
+          `killed at ${at}`
+        )
+      }
+    })
+  )
+})
+
 describe("a message that a member took while it worked", () => {
   const create = (title: string, assignee: string) => ({
     name: "create_task",

@@ -28,6 +28,8 @@ export class Board {
   readonly #held = new Map<string, string>()
   /** How often tasks were begun. */
   readonly #begun = new Map<string, number>()
+  /** How often open tasks were to be released. */
+  readonly #early = new Map<string, number>()
   readonly #onChange: (task: TeamTask) => Effect.Effect<void>
   readonly #changes = new Changes()
 
@@ -139,12 +141,22 @@ export class Board {
   release(id: string, member?: string): Effect.Effect<TeamTask | string> {
     const task = this.#tasks.get(id)
     if (task === undefined) return Effect.succeed(`there is no task ${id}`)
-    if (task.status !== "working") return Effect.succeed(`no member works on task ${id}`)
+    if (task.status !== "working") {
+      if (task.status === "open") this.#early.set(id, (this.#early.get(id) ?? 0) + 1)
+      return Effect.succeed(`no member works on task ${id}`)
+    }
     if (member !== undefined && task.assignee !== member) return Effect.succeed(`task ${id} is ${task.assignee}'s`)
     this.#stop(id, "released")
     const { assignee: _assignee, ...others } = task
     const open: TeamTask = { ...others, status: "open" }
     return Effect.as(this.#set(open), open)
+  }
+
+  /** Whether a task was to be released before work on it began. Each time counts once. */
+  wasReleased(id: string): boolean {
+    const times = this.#early.get(id) ?? 0
+    if (times > 0) this.#early.set(id, times - 1)
+    return times > 0
   }
 
   #stop(id: string, how: Stopped): void {

@@ -276,7 +276,7 @@ class Team {
       const before = yield* this.#kept.stopped(id, nth)
       const exit = yield* before === undefined
         ? this.#run(seat, nth === 1 ? `task ${id}` : `task ${id} # ${nth}`, this.#textOf(task), stop)
-        : Effect.as(before === "released" ? this.#board.release(id) : this.#board.end(id, before), before)
+        : this.#stoppedAgain(seat, id, before, stop)
       seat.isBusy = false
       seat.task = undefined
       if (typeof exit === "string") {
@@ -295,6 +295,19 @@ class Team {
       const kept = this.#board.get(id)?.result ?? result
       this.#tell(`${seat.name} has done task ${id} (${title}). Its result: ${JSON.stringify(kept)}`)
     })
+  }
+
+  /** Waits for the call that had stopped work on a task, which is made again, unless it came before that began. */
+  #stoppedAgain(seat: Seat, id: string, how: Stopped, stop: Effect.Effect<Stopped>): Effect.Effect<Stopped> {
+    if (how === "released" && this.#board.wasReleased(id)) return Effect.as(this.#board.release(id), "released")
+    seat.isAsleep = true
+    this.#board.notify()
+    return Effect.ensuring(
+      stop,
+      Effect.sync(() => {
+        seat.isAsleep = false
+      })
+    )
   }
 
   /** An idle member is run for the messages that have come to it. */

@@ -95,3 +95,25 @@ it.live("metrics count what happened in a run that goes on once", () =>
     Effect.provideService(Metric.MetricRegistry, new Map())
   )
 )
+
+it.live.each([
+  ["memory", TraceStore.layerMemory],
+  ["SQLite", TraceStore.layerSql.pipe(Layer.provide(Sqlite.layer({ filename: ":memory:" })))]
+] as const)("a run under a key of which an earlier run was removed has a trace of its own, in %s", ([, store]) =>
+  Effect.gen(function* () {
+    const reports = Durable.make(Agent.make("clerk", {}), { name: "reports", version: "1", key: String })
+    const twice = Effect.gen(function* () {
+      yield* reports.run("a")
+      yield* eventually(Effect.map(Durable.prune(0), (removed) => removed === 1))
+      expect(yield* reports.run("a")).toBe("second")
+      return yield* Stream.runCollect(Durable.events(reports, "a"))
+    })
+    const happened = yield* twice.pipe(
+      Effect.provide(Layer.provideMerge(engine(":memory:"), TraceStore.record), { local: true })
+    )
+    const [traced, ...others] = (yield* TraceStore.runs()).filter(({ steps }) => steps > 0)
+    expect(others).toEqual([])
+    expect(traced).toMatchObject({ status: "completed", steps: 1, events: happened.length })
+    expect(yield* Stream.runCollect(TraceStore.events(traced!.runId))).toEqual(happened)
+  }).pipe(Effect.provide(Layer.merge(store, TestModel.layer(["first", "second"]))))
+)

@@ -24,6 +24,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
@@ -88,6 +89,36 @@ const unreserved = (sql: SqlClient.SqlClient): SqlClient.SqlClient => {
   return Object.assign(statement, sql, { reserve: Effect.succeed(connection) }) as SqlClient.SqlClient
 }
 
+/** Statements are made again for so long as a database may be away. */
+const insisting = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)]).pipe(
+  Schedule.upTo({ duration: "10 minutes" })
+)
+
+/**
+ * The storage of messages, which writes the reply of a run until it is written. The engine gives up after a second, and then takes the
+ * run for one that is under way for as long as the process lives.
+ */
+const insistent = (storage: MessageStorage.MessageStorage["Service"]): MessageStorage.MessageStorage["Service"] => ({
+  ...storage,
+  saveReply: (given) => {
+    const { id, requestId } = given.reply
+    const isStored = Effect.map(storage.repliesForUnfiltered([requestId]), (replies) =>
+      replies.some((one) => one.id === String(id))
+    )
+    return storage.saveReply(given).pipe(
+      Effect.catchTag("PersistenceError", (error) =>
+        // It may have been written before the connection was lost.
+        Effect.flatMap(isStored, (stored) => (stored ? Effect.void : Effect.fail(error)))
+      ),
+      Effect.retry({ schedule: insisting, while: (error) => error._tag === "PersistenceError" })
+    )
+  }
+})
+
+const messageStorage = Layer.effect(MessageStorage.MessageStorage)(
+  Effect.map(MessageStorage.MessageStorage, insistent)
+).pipe(Layer.provide(SqlMessageStorage.layerWith({ prefix })))
+
 /** Builds a node for the definitions of `groups`, or, without an address, what a client needs. */
 export const build = (
   sql: SqlClient.SqlClient,
@@ -115,7 +146,7 @@ export const build = (
   const layer = ClusterWorkflowEngine.layer.pipe(
     Layer.provideMerge(Sharding.layer),
     Layer.provide(Runners.layerNoop),
-    Layer.provideMerge(SqlMessageStorage.layerWith({ prefix })),
+    Layer.provideMerge(messageStorage),
     Layer.provideMerge(SqlRunnerStorage.layerWith({ prefix })),
     Layer.provide(RunnerHealth.layerNoop),
     Layer.provide(config),
@@ -212,16 +243,33 @@ export const give = (
   ) as Effect.Effect<void>
 }
 
+/**
+ * Has a run that sleeps look again for what it waits for, and its messages read again. Where the database was away for a moment,
+ * the engine can have received a value before the run went to sleep, and have lost a message that it had read, which it reads again
+ * after ten minutes.
+ */
+export const rouse = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void, unknown> =>
+  node.engine
+    .resume(workflowOf(fingerprint), executionId)
+    .pipe(
+      Effect.andThen(node.messages.resetAddress(addressOf(node, fingerprint, executionId))),
+      Effect.andThen(node.sharding.pollStorage)
+    )
+
 /** Whether this node holds the lease of a run. */
 export const isHeld = (node: Node, fingerprint: string, executionId: string): boolean =>
   node.sharding.hasShardId(node.sharding.getShardId(EntityId.make(executionId), groupOf(fingerprint)))
 
 /** Removes what the engine keeps of a run. */
-export const forget = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void, unknown> => {
+export const forget = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void, unknown> =>
+  node.messages.clearAddress(addressOf(node, fingerprint, executionId))
+
+/** Where messages to a run go. */
+const addressOf = (node: Node, fingerprint: string, executionId: string): EntityAddress.EntityAddress => {
   const entityId = EntityId.make(executionId)
   const shardId = node.sharding.getShardId(entityId, groupOf(fingerprint))
   const entityType = EntityType.make(`Workflow/${workflowOf(fingerprint)._tag}`)
-  return node.messages.clearAddress(EntityAddress.make({ entityType, entityId, shardId }))
+  return EntityAddress.make({ entityType, entityId, shardId })
 }
 
 /** Interrupts the execution of a run in the process that has it. */

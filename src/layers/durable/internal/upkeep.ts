@@ -18,6 +18,23 @@ export interface Charge {
 
 const everyMillis = 1000
 
+/** Whether something was found in the round before as well: what was to set it going is lost. */
+type IsLate = (id: string) => boolean
+
+const lateness = (): { readonly isLate: IsLate; readonly turn: () => void } => {
+  let [before, now] = [new Set<string>(), new Set<string>()]
+  return {
+    isLate: (id) => {
+      now.add(id)
+      return before.has(id)
+    },
+    turn: () => {
+      before = now
+      now = new Set()
+    }
+  }
+}
+
 /**
  * Takes over from processes of this machine that are gone, starts what was kept and never started, wakes what has slept
  * enough or was sent something, and removes what is old. Never ends.
@@ -25,28 +42,38 @@ const everyMillis = 1000
 export const upkeep = (charge: Charge): Effect.Effect<never> => {
   const { keep, node, sql, tables } = charge
   const underWay = new Set<string>()
+  const { isLate, turn } = lateness()
   const removal = (now: number) => (keep === undefined ? Effect.void : prune(tables, node, now - keep))
   return Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     const parts = [
       removeGone(sql, Cluster.prefix),
-      starting(charge, now - 2000),
-      waking(charge, underWay, now),
-      hearing(charge),
+      starting(charge, now - 2000, isLate),
+      waking(charge, underWay, now, isLate),
+      hearing(charge, isLate),
       removal(now)
     ]
     // One that fails is tried again with the next round, and keeps none of the others from their work.
     for (const part of parts) yield* Effect.ignoreCause(part)
+    turn()
   }).pipe(Effect.andThen(Effect.sleep(everyMillis)), Effect.forever)
 }
 
-const starting = ({ fingerprint, node, tables }: Charge, before: number) =>
+const starting = ({ fingerprint, node, tables }: Charge, before: number, isLate: IsLate) =>
   Effect.flatMap(tables.queued(fingerprint, before), (queued) =>
-    Effect.forEach(queued, (run) => Cluster.start(node, fingerprint, Tables.executionIdOf(run)), { discard: true })
+    Effect.forEach(
+      queued,
+      (run) => {
+        const executionId = Tables.executionIdOf(run)
+        const late = isLate(executionId) ? Cluster.rouse(node, fingerprint, executionId) : Effect.void
+        return Effect.andThen(Cluster.start(node, fingerprint, executionId), late)
+      },
+      { discard: true }
+    )
   )
 
 /** Wakes, each at its time, the runs of this node's leases that have slept enough within the next round. */
-const waking = ({ fingerprint, node, tables }: Charge, underWay: Set<string>, now: number) =>
+const waking = ({ fingerprint, node, tables }: Charge, underWay: Set<string>, now: number, isLate: IsLate) =>
   Effect.flatMap(tables.due(fingerprint, now + everyMillis), (due) =>
     Effect.forEach(
       due.filter(({ executionId }) => Cluster.isHeld(node, fingerprint, executionId)),
@@ -54,10 +81,12 @@ const waking = ({ fingerprint, node, tables }: Charge, underWay: Set<string>, no
         const id = `${runId} ${wake}`
         if (underWay.has(id)) return Effect.void
         underWay.add(id)
-        const give = isOver ? Effect.void : Cluster.give(node, fingerprint, executionId, wake, null)
+        const late = at <= now && isLate(id) ? Cluster.rouse(node, fingerprint, executionId) : Effect.void
+        const give = isOver
+          ? tables.woken(runId, wake)
+          : Effect.andThen(Cluster.give(node, fingerprint, executionId, wake, null), late)
         return Effect.sleep(Math.max(0, at - now)).pipe(
           Effect.andThen(give),
-          Effect.andThen(tables.woken(runId, wake)),
           Effect.ignoreCause,
           Effect.ensuring(Effect.sync(() => underWay.delete(id))),
           Effect.forkChild
@@ -67,12 +96,17 @@ const waking = ({ fingerprint, node, tables }: Charge, underWay: Set<string>, no
     )
   )
 
-/** A process that sent a signal may have ended before it woke the run. */
-const hearing = ({ fingerprint, node, tables }: Charge) =>
+/** A process that sent a signal may have ended before it woke the run, and the run may have been about to sleep. */
+const hearing = ({ fingerprint, node, tables }: Charge, isLate: IsLate) =>
   Effect.flatMap(tables.unheard(fingerprint), (sent) =>
-    Effect.forEach(sent, ({ executionId, wake }) => Cluster.give(node, fingerprint, executionId, wake, null), {
-      discard: true
-    })
+    Effect.forEach(
+      sent,
+      ({ executionId, wake }) => {
+        const late = isLate(`${executionId} ${wake}`) ? Cluster.rouse(node, fingerprint, executionId) : Effect.void
+        return Effect.andThen(Cluster.give(node, fingerprint, executionId, wake, null), late)
+      },
+      { discard: true }
+    )
   )
 
 /** Removes a part of the runs that ended before `before`; returns how many. */

@@ -104,7 +104,7 @@ export const reading = ({ rows, sql }: Database) => ({
   old: (before: number, limit: number): Effect.Effect<ReadonlyArray<RunRow>, SqlError> =>
     Effect.map(
       rows(sql`SELECT * FROM troupe_runs WHERE state IN ('completed', 'failed', 'interrupted')
-        AND updated_at < ${before} ORDER BY updated_at LIMIT ${limit}`),
+        AND updated_at <= ${before} ORDER BY updated_at LIMIT ${limit}`),
       (found) => found.map(runOf)
     )
 })

@@ -113,7 +113,7 @@ export const waking = ({ rows, sql }: Database) => ({
     before: number
   ): Effect.Effect<ReadonlyArray<Wake & { readonly isOver: boolean }>, SqlError> =>
     Effect.map(
-      rows(sql`SELECT r.id, r.generation, r.state, w.wake, w.due_at FROM troupe_wakes w JOIN troupe_runs r ON r.id = w.run_id
+      rows(sql`SELECT r.id, r.generation, r.state, r.waits, w.wake, w.due_at FROM troupe_wakes w JOIN troupe_runs r ON r.id = w.run_id
         WHERE w.fingerprint = ${fingerprint} AND w.due_at <= ${before} AND r.state NOT IN ('queued', 'running')
         ORDER BY w.due_at LIMIT 500`),
       (found) =>
@@ -122,7 +122,7 @@ export const waking = ({ rows, sql }: Database) => ({
           executionId: executionOf(row),
           wake: text(row["wake"]),
           at: Number(row["due_at"]),
-          isOver: row["state"] !== "suspended"
+          isOver: row["state"] !== "suspended" || !String(row["waits"]).includes(JSON.stringify(row["wake"]))
         }))
     ),
 

@@ -22,6 +22,7 @@ export const startPostgres = async (databaseDir: string) => {
     port,
     persistent: false,
     createPostgresUser: true,
+    initdbFlags: ["--encoding=UTF8", "--locale=C"],
     onLog: () => {},
     onError: () => {}
   })

@@ -113,6 +113,7 @@ const withServer = async (use: (url: string) => Promise<void>): Promise<void> =>
     port,
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ["--encoding=UTF8", "--locale=C"],
     onLog: () => {}
   })
   await server.initialise()

@@ -135,9 +135,9 @@ export const memoryLaws = (store: Store): void => {
     Effect.gen(function* () {
       const namespace = fresh()
       const metadata = { at: "\u0000", half: "\uD800", list: [1, null, "🙂"] }
-      yield* Memory.put({ namespace, key: "k", text: "one\0two \uD800 🙂", metadata })
+      yield* Memory.put({ namespace, key: "k", text: "one\0 two \uD800 🙂", metadata })
       const { text, ...kept } = (yield* Memory.get("k", { namespace }))!
-      assert.strictEqual(text, "one\uFFFDtwo \uFFFD 🙂")
+      assert.strictEqual(text, "one\uFFFD two \uFFFD 🙂")
       assert.deepStrictEqual(kept.metadata, { at: "\u0000", half: "\uD800", list: [1, null, "🙂"] })
       metadata.at = "changed after it was put"
       assert.strictEqual((yield* Memory.get("k", { namespace }))!.metadata!["at"], "\u0000")

@@ -42,6 +42,8 @@ export const postgres = (): {
       port,
       persistent: false,
       createPostgresUser: true,
+      // The same in every environment.
+      initdbFlags: ["--encoding=UTF8", "--locale=C"],
       onLog: () => {},
       onError: () => {}
     })

@@ -4,7 +4,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import type * as AgentTool from "../../AgentTool.ts"
-import { type ServicesIn } from "../../internal/wiring.ts"
+import type { ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Images.ts"
 import { type Saves, saved, toolOf } from "./internal/tool.ts"
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Schema from "effect/Schema"
 import type * as AgentTool from "../../AgentTool.ts"
-import { type ServicesIn } from "../../internal/wiring.ts"
+import type { ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Speech.ts"
 import { type Saves, saved, toolOf } from "./internal/tool.ts"
 

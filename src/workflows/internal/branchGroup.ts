@@ -17,7 +17,7 @@ import { usageLeft } from "../../internal/bill.ts"
 import { chargedLeft, charging, costLeft, type Used, usedSince, UsedForm } from "../../internal/stepAccount.ts"
 import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
-import { type Journal, type Step } from "../../services/Journal.ts"
+import type { Journal, Step } from "../../services/Journal.ts"
 import { BranchDefect, type BranchFailure, ParallelError } from "./errors.ts"
 
 export { BranchDefect, type BranchFailure, ParallelError, textOf } from "./errors.ts"

@@ -1,10 +1,10 @@
 /** Answers as servers really give them: odd, broken, or not answers at all. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import { type Response } from "effect/ai"
+import type { Response } from "effect/ai"
 import { OpenAi } from "troupe"
 import { data, done, partsOf } from "../../support/openAiParts.ts"
-import { type Part } from "../../support/openAiRequest.ts"
+import type { Part } from "../../support/openAiRequest.ts"
 import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import type { Reply } from "../../support/openAiServer.ts"

@@ -156,8 +156,7 @@ it("what the README says on installing works in an empty folder, and installs no
   const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
   const section = /^## Install\n([^]*?)^## /m.exec(readme)![1]!
   const fence = (language: string) => new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\``, "m").exec(section)![1]!
-  const empty = path.join(directory, "empty")
-  fs.mkdirSync(empty)
+  const empty = fs.mkdtempSync(path.join(directory, "empty-"))
   for (const line of fence("sh").trim().split("\n")) {
     const [command, ...args] = line.split(" ")
     const here = args.map((arg) => (arg === "troupe" ? tarball : arg))

@@ -5,7 +5,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
-import { type ServicesIn } from "../../../internal/wiring.ts"
+import type { ServicesIn } from "../../../internal/wiring.ts"
 
 /** A function of the program: sync, async, or an Effect. */
 export type Saves<A, Out> = (given: A) => Out

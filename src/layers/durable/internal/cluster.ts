@@ -90,9 +90,7 @@ const unreserved = (sql: SqlClient.SqlClient): SqlClient.SqlClient => {
 }
 
 /** Statements are made again for so long as a database may be away. */
-const insisting = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)]).pipe(
-  Schedule.upTo({ duration: "10 minutes" })
-)
+const insisting = Execution.persistence.pipe(Schedule.upTo({ duration: "10 minutes" }))
 
 /**
  * The storage of messages, which writes the reply of a run until it is written. The engine gives up after a second, and then takes the

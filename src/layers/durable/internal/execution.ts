@@ -61,7 +61,7 @@ type Verdict =
   | { readonly _tag: "Elsewhere" }
 
 /** Statements are tried again while the database is out of reach; an execution that is fenced meanwhile writes nothing. */
-const persistence = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)])
+export const persistence = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)])
 
 /** Failures that trying again does not change: the statement asks for more than the database takes. By classes of PostgreSQL's codes. */
 const isForGood = (error: unknown): boolean => {

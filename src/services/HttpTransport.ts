@@ -87,7 +87,7 @@ export interface Exchange {
   /** Asks for no more data for now. Some that is on its way may still come. */
   pause(): void
   resume(): void
-  /** Gives the request up on the wire. The receiver is no longer called. Does nothing once the answer has ended. */
+  /** Aborts the request on the wire; the receiver is not called after that. Does nothing once the answer has ended. */
   abort(): void
 }
 

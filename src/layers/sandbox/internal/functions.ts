@@ -44,7 +44,7 @@ export const make = (commands: Readonly<Record<string, Command>>, files: FileSys
       const run = Object.hasOwn(commands, name) ? commands[name] : undefined
       if (run === undefined) {
         const known = Object.keys(commands).join(", ") || "none"
-        return yield* notStarted("Unstartable", `there is no command "${name}" in this sandbox; there is: ${known}`)
+        return yield* notStarted("Unstartable", `this sandbox has no command "${name}"; its commands: ${known}`)
       }
       const queue = yield* Queue.unbounded<Uint8Array, Cause.Done>()
       const stdin = Stream.mkString(Stream.decodeText(hasInput ? Stream.fromQueue(queue) : Stream.empty))

@@ -55,7 +55,7 @@ export const ofProtocols = (prefix: string, runners: ReadonlyArray<ServedRunner>
     get: {
       operationId: "ui-resume",
       summary: "What useChat asks for with `resume`",
-      responses: { 204: { description: "There is no stream to go on with: a client that hangs up ends its run." } }
+      responses: { 204: { description: "No stream goes on: a run ends when its client hangs up." } }
     }
   }
   const card = "/.well-known/agent-card.json"

@@ -221,7 +221,7 @@ export const ofSessions = (prefix: string): ReadonlyArray<PathItem> => [
         summary: "What was said in a conversation",
         responses: {
           200: json("Its messages, and what it waits for."),
-          404: problem("There is no such session."),
+          404: problem("The session does not exist."),
           501: noStore
         }
       },

@@ -202,7 +202,7 @@ const read = (edge: Edge, caller: Caller) =>
     const { id, session } = yield* given(edge, caller)
     const history = yield* historyOf(edge, session)
     const pending = yield* withStore(edge, Store.pending(session))
-    if (history.content.length + pending.length === 0) return yield* refuse(404, "There is no such session.")
+    if (history.content.length + pending.length === 0) return yield* refuse(404, "The session does not exist.")
     return json({
       id,
       messages: history.content.flatMap(textOf),

@@ -21,7 +21,7 @@ import type { ServedRunner } from "./served.ts"
 /** The route. */
 export const ui = (edge: Edge, route: Add): void => {
   route("POST", "/ui/:name", (request, caller) => chat(edge, request, caller))
-  // `useChat` with `resume` asks for the stream of its chat. There is none: a client that hangs up ends its run.
+  // `useChat` with `resume` asks for the stream of its chat. No stream goes on: a run ends when its client hangs up.
   route("GET", "/ui/:name/:id/stream", () =>
     Effect.gen(function* () {
       const { name } = yield* HttpRouter.params

@@ -113,7 +113,7 @@ const loaded = (served: Served, given: Given): Effect.Effect<object, RpcFailure>
     )
     if (history.content.length === 0) {
       served.sessions.close(session.id)
-      return yield* refuse(codes.notFound, "There is no such session.")
+      return yield* refuse(codes.notFound, "The session does not exist.")
     }
     const peer = served.peer()
     for (const update of historyUpdates(history)) {

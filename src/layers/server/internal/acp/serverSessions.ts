@@ -56,7 +56,7 @@ export const make = (most: number): Sessions => {
   return {
     open: (cwd, id = newId(cwd)) =>
       Effect.suspend(() => {
-        if (!idPattern.test(id)) return refuse(codes.notFound, "There is no such session.")
+        if (!idPattern.test(id)) return refuse(codes.notFound, "The session does not exist.")
         const before = known.get(id)
         if (before === undefined && !makeRoom()) {
           return refuse(codes.internal, `There are ${most} sessions at work. End one of them.`)
@@ -69,7 +69,7 @@ export const make = (most: number): Sessions => {
     get: (id) =>
       Effect.suspend(() => {
         const session = known.get(id)
-        if (session === undefined) return refuse(codes.notFound, "There is no such session.")
+        if (session === undefined) return refuse(codes.notFound, "The session does not exist.")
         // The order is that of use.
         known.delete(id)
         known.set(id, session)

@@ -5,6 +5,25 @@ import { SqlClient } from "effect/sql"
 import * as Sqlite from "troupe/Sqlite"
 import * as Tables from "../../../src/layers/durable/internal/tables.ts"
 
+/** Tables that keep one run, "a". */
+const tablesOfOne = Effect.gen(function* () {
+  const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
+  yield* Tables.migrate(sql)
+  const tables = Tables.make(sql)
+  const run = {
+    id: "a",
+    name: "n",
+    key: "k",
+    fingerprint: "f",
+    input: null,
+    inputHash: "h",
+    createdAt: 1,
+    updatedAt: 1
+  }
+  yield* tables.create(run)
+  return tables
+})
+
 it.live("a signal that is sent again with its token is the same one", () =>
   Effect.gen(function* () {
     const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
@@ -21,20 +40,7 @@ it.live("a signal that is sent again with its token is the same one", () =>
 
 it.live("a run that was made to go on after it was found to be old is not removed", () =>
   Effect.gen(function* () {
-    const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
-    yield* Tables.migrate(sql)
-    const tables = Tables.make(sql)
-    const run = {
-      id: "a",
-      name: "n",
-      key: "k",
-      fingerprint: "f",
-      input: null,
-      inputHash: "h",
-      createdAt: 1,
-      updatedAt: 1
-    }
-    yield* tables.create(run)
+    const tables = yield* tablesOfOne
     yield* tables.interrupt("a", 2)
     expect((yield* tables.old(3, 10)).map(({ id }) => id)).toEqual(["a"])
     yield* tables.requeue("a", 3)
@@ -48,20 +54,7 @@ it.live("a run that was made to go on after it was found to be old is not remove
 
 it.live("what an execution writes again, because it was not known whether it was written, is written once", () =>
   Effect.gen(function* () {
-    const sql = Context.get(yield* Layer.build(Sqlite.layer({ filename: ":memory:" })), SqlClient.SqlClient)
-    yield* Tables.migrate(sql)
-    const tables = Tables.make(sql)
-    const run = {
-      id: "a",
-      name: "n",
-      key: "k",
-      fingerprint: "f",
-      input: null,
-      inputHash: "h",
-      createdAt: 1,
-      updatedAt: 1
-    }
-    yield* tables.create(run)
+    const tables = yield* tablesOfOne
     const claim = (yield* tables.claim("a", "worker", 2))!
     const done = { key: "s", kind: "effect", name: "s", state: "done" } as const
     expect(yield* tables.insertStep(claim, done, "1", 3)).toBe("written")

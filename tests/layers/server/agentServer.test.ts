@@ -672,13 +672,7 @@ describe("sessions", () => {
 
   it.live("that wait are answered at a server that was started since", () =>
     Effect.gen(function* () {
-      const paid: Array<number> = []
-      const pay = AgentTool.fromFunction("pay", {
-        description: "Pays",
-        parameters: Schema.Struct({ amount: Schema.Finite }),
-        needsApproval: true,
-        execute: ({ amount }) => void paid.push(amount)
-      })
+      const { paid, pay } = till()
       const teller = Agent.make("teller", { tools: [pay] })
       const paying: TestModel.Script = ({ prompt }) =>
         prompt.content.at(-1)?.role === "tool" ? "Done." : TestModel.toolCall("pay", { amount: 5 })

@@ -282,14 +282,12 @@ export const usageOf = (usage: unknown) => {
 
 /** The usage of an answer or a chunk: alongside its choices, in one of them, or under a name of one vendor's. */
 export const usageIn = (answer: Fields): Fields | undefined => {
-  const vendor = answer["x_groq"]
-  const inChoice = list(answer, "choices").find((choice) => isFields(choice) && isFields(choice["usage"]))
-  const places = [
-    answer["usage"],
-    isFields(inChoice) ? inChoice["usage"] : undefined,
-    isFields(vendor) ? vendor["usage"] : undefined
-  ]
-  return places.find(isFields)
+  const { usage, x_groq: vendor } = answer
+  if (isFields(usage)) return usage
+  for (const choice of list(answer, "choices")) {
+    if (isFields(choice) && isFields(choice["usage"])) return choice["usage"]
+  }
+  return isFields(vendor) && isFields(vendor["usage"]) ? vendor["usage"] : undefined
 }
 
 const reasoningFields = ["reasoning_content", "reasoning"] as const
@@ -300,8 +298,9 @@ type ReasoningField = (typeof reasoningFields)[number]
  * the thought is empty.
  */
 export const reasoningOf = (message: Fields, host: string) => {
-  const present = reasoningFields.filter((field) => given(message, field) !== undefined)
-  const field = present.find((name) => message[name] !== "") ?? present[0]
+  const field =
+    reasoningFields.find((name) => text(message, name) !== undefined) ??
+    reasoningFields.find((name) => given(message, name) !== undefined)
   if (field === undefined) return undefined
   return { thought: given(message, field) ?? "", metadata: { openai: { server: host, field } } }
 }

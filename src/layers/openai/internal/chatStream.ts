@@ -13,6 +13,7 @@ import {
   usageOf
 } from "./chat.ts"
 import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "../../internal/model/problems.ts"
+import { ChunkParser, TextChunk } from "./textChunks.ts"
 import { Thinking } from "./thinkTags.ts"
 import { isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
 import {
@@ -49,6 +50,7 @@ export class StreamDecoder {
   readonly #host: string
   readonly #newId: () => string
   readonly #idOf: (given: string | undefined) => string
+  readonly #chunks = new ChunkParser()
   readonly #thinking = new Thinking()
   readonly #calls: Array<OpenCall> = []
   readonly #details: Array<unknown> = []
@@ -82,7 +84,16 @@ export class StreamDecoder {
     return this.#reason !== undefined
   }
 
+  parse(data: string): unknown {
+    return this.#chunks.parse(data)
+  }
+
   push(chunk: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (chunk instanceof TextChunk) {
+      const out: Parts = []
+      this.#text(chunk.text, out)
+      return out
+    }
     if (saysNothing(chunk)) return []
     if (!isFields(chunk)) return malformed(`the server sent a chunk that is not an object: ${quote(chunk)}`)
     const failure = errorIn(chunk)
@@ -146,9 +157,7 @@ export class StreamDecoder {
     this.#details.push(...list(delta, "reasoning_details"))
     const content = contentOf(delta)
     if (content.thought !== "") this.#say("reasoning", content.thought, out)
-    if (content.text !== "") {
-      for (const [type, piece] of this.#thinking.push(content.text)) this.#say(type, piece, out)
-    }
+    this.#text(content.text, out)
     out.push(...content.files)
     const refusal = text(delta, "refusal")
     if (refusal !== undefined) {
@@ -176,6 +185,11 @@ export class StreamDecoder {
     }
     this.#hasThought = true
     this.#say("reasoning", reasoning.thought, out, reasoning.metadata)
+  }
+
+  #text(text: string, out: Parts): void {
+    if (text === "") return
+    for (const [type, piece] of this.#thinking.push(text)) this.#say(type, piece, out)
   }
 
   #say(type: "text" | "reasoning", delta: string, out: Parts, metadata?: Response.ProviderMetadata): void {
@@ -298,10 +312,13 @@ export class StreamDecoder {
 
 /** Nothing, in the ways that servers have for it. */
 const saysNothing = (value: unknown): boolean =>
-  value === undefined ||
-  value === null ||
-  value === "" ||
-  (typeof value === "object" && Object.keys(value).length === 0)
+  value === undefined || value === null || value === "" || (typeof value === "object" && isEmpty(value))
+
+/** Without a list of its keys: this is asked several times for each token. */
+const isEmpty = (value: object): boolean => {
+  for (const key in value) if (Object.hasOwn(value, key)) return false
+  return true
+}
 
 /**
  * Some servers give every call the same index, or none: another id is another call, and so is a name after complete

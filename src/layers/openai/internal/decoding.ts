@@ -1,5 +1,6 @@
 /** Decodes answers to parts, whole or streamed, in each form that servers send. */
 import type * as Response from "effect/ai/Response"
+import { parseJson } from "../../../internal/json.ts"
 import { isProblem, type Problem } from "../../internal/model/problems.ts"
 import { AnswerReader, Document, done, type Event } from "./sse.ts"
 
@@ -9,6 +10,8 @@ export interface StreamDecoder {
   readonly finished: boolean
   /** True when the answer is whole, though something about it may follow. */
   readonly complete: boolean
+  /** Reads the text of an event; `undefined` for one that is not JSON. Without it, events are parsed as JSON. */
+  parse?(data: string): Event | undefined
   push(event: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem
   /** `isDone`: the server has said that its answer is complete. */
   end(isDone: boolean): ReadonlyArray<Response.StreamPartEncoded> | Problem
@@ -109,9 +112,12 @@ export class Body {
   over: "read" | "early" | Problem | undefined
 
   constructor(contentType: string, decoder: Decoder) {
-    this.#reader = new AnswerReader(contentType)
+    const stream = decoder.stream()
+    this.#reader = new AnswerReader(contentType, (data) =>
+      stream.parse === undefined ? parseJson(data) : stream.parse(data)
+    )
     this.#decoder = decoder
-    this.#stream = decoder.stream()
+    this.#stream = stream
   }
 
   get isComplete(): boolean {

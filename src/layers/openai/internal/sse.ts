@@ -54,6 +54,9 @@ class Lines {
   }
 }
 
+/** Reads the text of an event; `undefined` for one that is not JSON. */
+type Parse = (data: string) => Event | undefined
+
 /** Server-sent events, parsed as JSON. `[DONE]` ends them; so does one that is not JSON, or is named `error`. */
 export class EventReader {
   readonly #lines: Lines
@@ -64,8 +67,10 @@ export class EventReader {
   ended: Problem | "done" | undefined
   /** The last text that was passed over, since it is not part of an answer. */
   odd: string | undefined
+  readonly #parse: Parse
 
-  constructor() {
+  constructor(parse: Parse) {
+    this.#parse = parse
     this.#lines = new Lines((line) => this.#line(line))
   }
 
@@ -115,9 +120,12 @@ export class EventReader {
     }
     // Some servers keep a connection alive with events that say nothing.
     if (data.trim() === "" && !isError) return
-    const json = parseJson(data)
-    if (isError) this.ended = namedError(json ?? data)
-    else if (json === undefined) this.#unreadable(data)
+    if (isError) {
+      this.ended = namedError(parseJson(data) ?? data)
+      return
+    }
+    const json = this.#parse(data)
+    if (json === undefined) this.#unreadable(data)
     else this.#out.push(json)
   }
 
@@ -174,13 +182,15 @@ const documentOf = (text: string, contentType: string): Document | Problem => {
 export class AnswerReader {
   readonly #contentType: string
   readonly #decoder = new TextDecoder()
-  readonly #events = new EventReader()
+  readonly #events: EventReader
   #kind: "events" | "document" | undefined
   #held: Array<string> = []
   #problem: Problem | undefined
 
-  constructor(contentType: string) {
+  /** `parse` reads the text of an event. */
+  constructor(contentType: string, parse: Parse = parseJson) {
     this.#contentType = contentType
+    this.#events = new EventReader(parse)
   }
 
   /** Set when nothing more is read. */

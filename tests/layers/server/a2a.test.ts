@@ -284,6 +284,45 @@ describe("requests of A2A", () => {
     )
   }
 
+  it.live("begin one task where two of a conversation come at once", () =>
+    Effect.gen(function* () {
+      const { slow } = waitingAgent()
+      const handler = yield* handling(
+        { runners: { slow } },
+        model(() => TestModel.toolCall("wait", {}))
+      )
+      const params = { message: { ...message, contextId: "one" }, configuration: { returnImmediately: true } }
+      const send = Effect.suspend(() => ask(handler, post("/a2a/slow", rpc("SendMessage", params))))
+      const answers = yield* Effect.all([send, send], { concurrency: "unbounded" })
+      const [refused, ...others] = answers.flatMap(({ body }) => (body.error === undefined ? [] : [body.error]))
+      assert.deepStrictEqual(others, [])
+      assert.deepStrictEqual([refused?.code, refused?.message], [
+        -32004,
+        "Another task of the conversation is under way."
+      ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("of which one cancels a task and one answers it count once", () =>
+    Effect.gen(function* () {
+      paid.length = 0
+      const handler = yield* handling({ runners: { payer } }, asking)
+      const { body } = yield* ask(handler, post("/a2a/payer", rpc("SendMessage", { message })))
+      const { id, status } = body.result.task
+      const [waiting] = status.message.parts[1].data.waitingFor
+      const parts = [{ data: { answers: { [waiting.id]: { approved: true } } } }]
+      const [answered, cancelled] = yield* Effect.all(
+        [
+          ask(handler, post("/a2a/payer", rpc("SendMessage", { message: { ...message, taskId: id, parts } }))),
+          ask(handler, post("/a2a/payer", rpc("CancelTask", { id })))
+        ],
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(answered.body.error === undefined, cancelled.body.error !== undefined)
+      assert.deepStrictEqual(paid, answered.body.error === undefined ? [5] : [])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("see the tasks of their own client and runner only", () =>
     Effect.gen(function* () {
       const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)

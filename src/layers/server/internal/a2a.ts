@@ -8,8 +8,8 @@ import type * as Scope from "effect/Scope"
 import { issuesOf } from "../../../internal/issues.ts"
 import type { Info } from "../../../services/Runs.ts"
 import { cardOf } from "./a2aCard.ts"
-import { type Asked, begun, type Conversations, conversations, type MessageIn, MessageSchema } from "./a2aTasks.ts"
-import { waitingFor } from "./answers.ts"
+import { type Asked, begun, type Conversations, conversations, type MessageIn, MessageSchema, runOf } from "./a2aTasks.ts"
+import { isWaiting, waitingFor } from "./answers.ts"
 import { attach, bodyOf, type Caller, type Edge, runnerOf, untilEnd } from "./edge.ts"
 import { taskEvents, taskOf } from "./formats/a2a.ts"
 import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
@@ -126,8 +126,8 @@ const fits = <A>(decoded: Effect.Effect<A, Schema.SchemaError>): Effect.Effect<A
 
 const contextOf = ({ edge, known }: Context, taskId: string, info?: Info) => ({
   taskId,
-  contextId: known.contextOf(taskId),
-  isCanceled: known.isCanceled(taskId) || (info?.ended?._tag === "RunSuspended" && info.status === "interrupted"),
+  contextId: known.contexts.get(taskId) ?? taskId,
+  isCanceled: info?.ended?._tag === "RunSuspended" && info.status === "interrupted",
   waiting: (ended: Parameters<typeof waitingFor>[0]) => waitingFor(ended, edge.settings.expose)
 })
 
@@ -141,7 +141,7 @@ const answered = (context: Context, taskId: string, info: Info): Answer =>
 const given = (context: Context, params: unknown) =>
   Effect.gen(function* () {
     const { id: taskId } = yield* fits(decodeId(params))
-    return { taskId, info: yield* context.known.runOf(context.edge, context, taskId) }
+    return { taskId, info: yield* runOf(context.edge, context, taskId) }
   })
 
 const asked = (context: Context, message: MessageIn, more: Pick<Asked, "isDetached" | "deltas">): Asked => ({
@@ -197,17 +197,16 @@ const notCancelable = -32002
 
 const cancel = (context: Context, params: unknown) =>
   Effect.gen(function* () {
-    const { edge, known } = context
+    const { runs } = context.edge
     const { info, taskId } = yield* given(context, params)
-    if (known.isCanceled(taskId) || (info.ended !== undefined && info.ended._tag !== "RunSuspended")) {
+    if (info.ended !== undefined && !isWaiting(info)) {
       return yield* refuse(409, "The task has ended.", { code: notCancelable })
     }
-    if (info.ended === undefined) yield* Effect.mapError(edge.runs.interrupt(info.runId), ofRuns)
-    else {
-      known.cancel(taskId)
-      // Its answers would not come by A2A alone.
-      yield* Effect.mapError(edge.runs.giveUp(info.runId), ofRuns)
+    yield* Effect.mapError(info.ended === undefined ? runs.interrupt(info.runId) : runs.giveUp(info.runId), ofRuns)
+    const ended = yield* Effect.mapError(runs.poll(info.runId), ofRuns)
+    // An answer that came first counts, and the task goes on with it.
+    if (ended.status === "suspended") {
+      return yield* refuse(409, "The task has just been answered and goes on. Cancel it again.", { code: notCancelable })
     }
-    const ended = yield* Effect.mapError(edge.runs.poll(info.runId), ofRuns)
     return answered(context, taskId, ended)
   })

@@ -6,10 +6,11 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { jsonOrText } from "../../../internal/json.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
-import { answersOf, resume } from "./answers.ts"
+import { answersOf, isWaiting, resume, type WaitingRun } from "./answers.ts"
 import { turnOf } from "./chatInput.ts"
 import { file, text, type UserPart } from "./chatParts.ts"
 import { begin, type Caller, type Edge } from "./edge.ts"
+import { putLatest } from "./latest.ts"
 import { type Problem, problem, refuse } from "./problem.ts"
 import type { ServedRunner } from "./served.ts"
 
@@ -44,67 +45,33 @@ export interface Asked {
   readonly deltas: boolean
 }
 
-/** The end of a conversation. */
-interface Last {
-  readonly taskId: string
-  /** The last task before it that has an answer. */
-  readonly answeredId: string | undefined
-}
-
-interface Task {
-  readonly contextId: string
-  isCanceled: boolean
-}
-
 /** What a server knows of tasks apart from their runs. The oldest is forgotten first. */
 export interface Conversations {
-  readonly contextOf: (taskId: string) => string
-  readonly isCanceled: (taskId: string) => boolean
-  readonly cancel: (taskId: string) => void
-  /** Remembers the last task of a conversation. */
-  readonly add: (key: string, contextId: string, last: Last) => void
-  /** The last task of a conversation. */
-  readonly lastOf: (key: string) => Last | undefined
-  /** The run that a task has come to: the last of those that went on with one another. Fails for one of another client. */
-  readonly runOf: (
-    edge: Edge,
-    who: { readonly caller: Caller; readonly runner: ServedRunner },
-    taskId: string
-  ) => Effect.Effect<Info, Problem>
+  /** The conversations of tasks. */
+  readonly contexts: Map<string, string>
+  /** The last task of each conversation, and the last one up to it that has an answer. */
+  readonly lasts: Map<string, { readonly taskId: string; readonly answeredId: string | undefined }>
+  /** Conversations of which a task begins. */
+  readonly beginning: Set<string>
 }
+
+/** Knows nothing yet. */
+export const conversations = (): Conversations => ({ contexts: new Map(), lasts: new Map(), beginning: new Set() })
 
 const kept = 20_000
 
-const put = <A>(map: Map<string, A>, key: string, value: A): void => {
-  map.delete(key)
-  map.set(key, value)
-  if (map.size > kept) map.delete(map.keys().next().value!)
-}
-
-/** Keeps which task belongs to which conversation. */
-export const conversations = (): Conversations => {
-  const tasks = new Map<string, Task>()
-  const lasts = new Map<string, Last>()
-  return {
-    contextOf: (taskId) => tasks.get(taskId)?.contextId ?? taskId,
-    isCanceled: (taskId) => tasks.get(taskId)?.isCanceled === true,
-    cancel: (taskId) => {
-      put(tasks, taskId, { contextId: tasks.get(taskId)?.contextId ?? taskId, isCanceled: true })
-    },
-    add: (key, contextId, last) => {
-      put(tasks, last.taskId, { contextId, isCanceled: false })
-      put(lasts, key, last)
-    },
-    lastOf: (key) => lasts.get(key),
-    runOf: (edge, { caller, runner }, taskId) =>
-      Effect.gen(function* () {
-        let info = yield* pollOf(edge, taskId)
-        if (info.owner !== caller.name || info.runner !== runner.runner.name) return yield* unknownTask
-        while (info.resumedAs !== undefined) info = yield* pollOf(edge, info.resumedAs)
-        return info
-      })
-  }
-}
+/** The run that a task has come to: the last of those that went on with one another. Fails for one of another client. */
+export const runOf = (
+  edge: Edge,
+  { caller, runner }: Pick<Asked, "caller" | "runner">,
+  taskId: string
+): Effect.Effect<Info, Problem> =>
+  Effect.gen(function* () {
+    let info = yield* pollOf(edge, taskId)
+    if (info.owner !== caller.name || info.runner !== runner.runner.name) return yield* unknownTask
+    while (info.resumedAs !== undefined) info = yield* pollOf(edge, info.resumedAs)
+    return info
+  })
 
 const unknownTask = refuse(404, "There is no such task, or it has expired.")
 
@@ -124,61 +91,61 @@ export const begun = (
     return refuse(400, "A client sends messages of ROLE_USER.", { part: "message.role", kind: "shape" })
   }
   const { taskId = "" } = message
-  return taskId === "" ? started(edge, known, asked) : answered(edge, known, asked, taskId)
+  return taskId === "" ? started(edge, known, asked) : answered(edge, asked, taskId)
 }
 
-const started = (edge: Edge, known: Conversations, asked: Asked) =>
-  Effect.gen(function* () {
-    const { caller, deltas, isDetached, message, runner } = asked
-    const contextId = message.contextId === undefined || message.contextId === "" ? newId() : message.contextId
-    const key = JSON.stringify([caller.name ?? null, runner.name, contextId])
-    const history = yield* historyOf(edge, known, asked, key)
+const ofContext = { part: "message.contextId" }
+const underWay = refuse(409, "Another task of the conversation is under way.", ofContext)
+
+/** Begins a task: of a conversation that the runner takes, one after the other. */
+const started = (edge: Edge, known: Conversations, asked: Asked) => {
+  const { caller, deltas, isDetached, message, runner } = asked
+  const contextId = (message.contextId ?? "") === "" ? globalThis.crypto.randomUUID() : message.contextId!
+  const key = JSON.stringify([caller.name ?? null, runner.name, contextId])
+  const begun = Effect.gen(function* () {
+    const { answeredId, history } = yield* before(edge, known, asked, key)
     const input = runner.isChat ? yield* chatInput(edge, asked, history) : yield* dataInput(asked)
-    const answeredId = yield* answeredIn(edge, known, asked, key)
     const runId = yield* begin(edge, { runner, input, caller, deltas, isDetached })
-    known.add(key, contextId, { taskId: runId, answeredId })
+    putLatest(known.contexts, runId, contextId, kept)
+    putLatest(known.lasts, key, { taskId: runId, answeredId }, kept)
     return { taskId: runId, runId }
   })
-
-/** The last task of a conversation that has an answer. */
-const answeredIn = (edge: Edge, known: Conversations, asked: Asked, key: string) =>
-  Effect.gen(function* () {
-    const last = known.lastOf(key)
-    if (last === undefined) return undefined
-    const info = yield* Effect.catch(known.runOf(edge, asked, last.taskId), () => Effect.succeed(undefined))
-    return info?.ended?._tag === "RunCompleted" ? last.taskId : last.answeredId
+  return Effect.suspend(() => {
+    if (!runner.takesConversation) return begun
+    if (known.beginning.has(key)) return underWay
+    known.beginning.add(key)
+    return Effect.ensuring(
+      begun,
+      Effect.sync(() => known.beginning.delete(key))
+    )
   })
-
-const newId = (): string => globalThis.crypto.randomUUID()
+}
 
 /** The conversation so far, as the server has recorded it: up to the last task that has an answer. */
-const historyOf = (edge: Edge, known: Conversations, asked: Asked, key: string) =>
+const before = (edge: Edge, known: Conversations, asked: Asked, key: string) =>
   Effect.gen(function* () {
-    const last = known.lastOf(key)
-    if (last === undefined || !asked.runner.takesConversation) return Prompt.empty
-    const { ended } = yield* lastRun(edge, known, asked, last.taskId)
-    const part = "message.contextId"
-    if (ended === undefined) return yield* refuse(409, "Another task of the conversation is under way.", { part })
-    if (ended._tag === "RunCompleted") return promptOf(ended)
-    if (ended._tag === "RunSuspended" && !known.isCanceled(last.taskId)) {
+    const last = known.lasts.get(key)
+    if (last === undefined || !asked.runner.takesConversation) return { answeredId: undefined, history: Prompt.empty }
+    const info = yield* lastRun(edge, asked, last.taskId)
+    if (info.ended === undefined) return yield* underWay
+    if (isWaiting(info)) {
       const detail = "The last task of the conversation waits for answers. Send them with its taskId, or cancel it."
-      return yield* refuse(409, detail, { part })
+      return yield* refuse(409, detail, ofContext)
     }
-    if (last.answeredId === undefined) return Prompt.empty
-    const before = yield* lastRun(edge, known, asked, last.answeredId)
-    return before.ended?._tag === "RunCompleted" ? promptOf(before.ended) : Prompt.empty
+    const answeredId = info.ended._tag === "RunCompleted" ? last.taskId : last.answeredId
+    if (answeredId === undefined) return { answeredId, history: Prompt.empty }
+    const { ended } = answeredId === last.taskId ? info : yield* lastRun(edge, asked, answeredId)
+    return { answeredId, history: ended?._tag === "RunCompleted" ? promptOf(ended) : Prompt.empty }
   })
 
 const promptOf = ({ transcript }: Ended): Prompt.Prompt =>
   transcript === undefined ? Prompt.empty : Prompt.make(transcript.content as Prompt.RawInput)
 
 /** The run of a task of a conversation. A conversation whose runs are not kept does not begin again unsaid. */
-const lastRun = (edge: Edge, known: Conversations, asked: Asked, taskId: string) =>
-  Effect.catch(known.runOf(edge, asked, taskId), (given) =>
+const lastRun = (edge: Edge, asked: Asked, taskId: string) =>
+  Effect.catch(runOf(edge, asked, taskId), (given) =>
     given.status === 404
-      ? refuse(409, "The conversation is not kept any more. Send the message without its contextId.", {
-          part: "message.contextId"
-        })
+      ? refuse(409, "The conversation is not kept any more. Send the message without its contextId.", ofContext)
       : Effect.fail(given)
   )
 
@@ -221,26 +188,23 @@ const dataInput = ({ message, runner }: Asked): Effect.Effect<unknown, Problem> 
 const valueOf = ({ data, text: said }: Part): Schema.Json | undefined =>
   data !== undefined || said === undefined ? data : jsonOrText(said)
 
-type Suspended = Extract<Ended, { readonly _tag: "RunSuspended" }>
-
 /** Goes on with a task that waits. */
-const answered = (edge: Edge, known: Conversations, asked: Asked, taskId: string) =>
+const answered = (edge: Edge, asked: Asked, taskId: string) =>
   Effect.gen(function* () {
     const { caller, deltas, isDetached, message } = asked
-    const info = yield* known.runOf(edge, asked, taskId)
-    const { ended } = info
-    if (known.isCanceled(taskId) || ended?._tag !== "RunSuspended") {
+    const info = yield* runOf(edge, asked, taskId)
+    if (!isWaiting(info)) {
       return yield* refuse(409, "The task takes no message now. Send one without its taskId.", {
         part: "message.taskId"
       })
     }
-    const given = yield* answersOf(ended, yield* answersIn(ended, message.parts))
+    const given = yield* answersOf(info.ended, yield* answersIn(info.ended, message.parts))
     const runId = yield* resume(edge, info, given, { caller, deltas, isDetached })
     return { taskId, runId }
   })
 
 /** `{ answers: { ID: ... } }`; where one thing is waited for, the answer to it may stand alone. */
-const answersIn = (ended: Suspended, parts: ReadonlyArray<Part>): Effect.Effect<unknown, Problem> => {
+const answersIn = (ended: WaitingRun["ended"], parts: ReadonlyArray<Part>): Effect.Effect<unknown, Problem> => {
   const [part] = parts
   const value = part === undefined ? undefined : valueOf(part)
   if (Predicate.hasProperty(value, "answers")) return Effect.succeed(value.answers)

@@ -19,6 +19,7 @@ import { checked } from "./memoryLimits.ts"
 import { make as memoryRuns } from "./memoryRuns.ts"
 import { places, type Places, rates } from "./places.ts"
 import { endOf } from "./ended.ts"
+import { putLatest } from "./latest.ts"
 import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
 import { respond } from "./respond.ts"
 import type { ServedRunner } from "./served.ts"
@@ -87,7 +88,7 @@ export const make = (
     const signing = given.mapUnsafe.get(CurrentSigning.key) === undefined ? processSigning() : yield* CurrentSigning
     let isClosing = false
     const [closing, drained] = [Latch.makeUnsafe(false), Latch.makeUnsafe(false)]
-    const turns = new Turns()
+    const turns = new Map<string, string>()
     const recordings: Recordings = new Map()
     const end = yield* Effect.cached(
       Effect.suspend(() => {
@@ -105,8 +106,8 @@ export const make = (
     )
     const edge: Edge = {
       record: (runId, session, after) => {
-        const own = session ?? turns.sessionOf(after)
-        turns.add(runId, own)
+        const own = session ?? (after === undefined ? undefined : turns.get(after))
+        if (own !== undefined) putLatest(turns, runId, own, kept)
         return record(edge, recordings, runId, own)
       },
       settings,
@@ -118,7 +119,7 @@ export const make = (
       places: places(settings),
       rate: rates(settings.rate),
       attached: new Map(),
-      sessionOf: (runId) => turns.sessionOf(runId),
+      sessionOf: (runId) => turns.get(runId),
       inputs: new Map(),
       isClosing: () => isClosing,
       closing,
@@ -130,26 +131,8 @@ export const make = (
     return edge
   })
 
+/** Of how many runs it is known which session they are turns of. */
 const kept = 10_000
-
-/** Of which sessions runs are turns, of the latest runs. */
-class Turns {
-  readonly #sessions = new Map<string, string>()
-
-  add(runId: string, session: string | undefined): void {
-    if (session === undefined) return
-    this.#sessions.set(runId, session)
-    if (this.#sessions.size <= kept) return
-    for (const oldest of this.#sessions.keys()) {
-      this.#sessions.delete(oldest)
-      return
-    }
-  }
-
-  sessionOf(runId: string | undefined): string | undefined {
-    return runId === undefined ? undefined : this.#sessions.get(runId)
-  }
-}
 
 /** A runner whose runs take no longer than they may. */
 const inTime = (served: ServedRunner, { timeMs }: Settings): ServedRunner => ({

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import { putLatest } from "./latest.ts"
 import { problem, type Problem } from "./problem.ts"
 import type { Settings } from "./settings.ts"
 
@@ -63,11 +64,7 @@ export const rates = (rate: Settings["rate"]): ((client: string) => Effect.Effec
       const known = windows.get(client)
       const isOpen = known !== undefined && now < known.until
       const window = isOpen ? known : { until: now + perMs, count: 0 }
-      if (!isOpen) {
-        windows.delete(client)
-        if (windows.size >= maxClients) windows.delete(windows.keys().next().value!)
-        windows.set(client, window)
-      }
+      if (!isOpen) putLatest(windows, client, window, maxClients)
       window.count++
       if (window.count <= requests) return Effect.void
       const after = { "retry-after": seconds(window.until - now) }

@@ -33,7 +33,7 @@ interface Answer {
   readonly body: string
 }
 
-const send = (url: URL, options: RequestOptions, body = "", chunked = false) =>
+const send = (url: URL, options: RequestOptions, body: string | Buffer = "", chunked = false) =>
   Effect.callback<Answer, Error>((resume) => {
     const outgoing = request(url, { agent: false, ...options }, (incoming) => {
       let text = ""
@@ -57,7 +57,7 @@ const initialize = JSON.stringify({
   method: "initialize",
   params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "raw", version: "1" } }
 })
-const post = (url: URL, headers: Record<string, string>, body: string, chunked = false) =>
+const post = (url: URL, headers: Record<string, string>, body: string | Buffer, chunked = false) =>
   send(url, { method: "POST", headers: { ...json, ...headers } }, body, chunked)
 const calls = (name: string) =>
   JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name, arguments: { input: "hello" } } })
@@ -139,6 +139,7 @@ describe("what is refused", () => {
       yield* post(url, {}, "{").pipe(refused(400, ""))
       yield* post(url, { "content-encoding": "gzip" }, initialize).pipe(refused(415, "compressed"))
       yield* post(url, { "content-type": "application/json; charset=utf-16" }, initialize).pipe(refused(415, "UTF-8"))
+      yield* post(url, {}, Buffer.from('{ "method": "caf\xe9" }', "latin1")).pipe(refused(400, "UTF-8"))
       yield* send(url, { method: "GET", path: "//", headers: json }).pipe(refused(404, "/mcp"))
     }).pipe(Effect.scoped)
   )

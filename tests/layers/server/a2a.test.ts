@@ -296,10 +296,10 @@ describe("requests of A2A", () => {
       const answers = yield* Effect.all([send, send], { concurrency: "unbounded" })
       const [refused, ...others] = answers.flatMap(({ body }) => (body.error === undefined ? [] : [body.error]))
       assert.deepStrictEqual(others, [])
-      assert.deepStrictEqual([refused?.code, refused?.message], [
-        -32004,
-        "Another task of the conversation is under way."
-      ])
+      assert.deepStrictEqual(
+        [refused?.code, refused?.message],
+        [-32004, "Another task of the conversation is under way."]
+      )
     }).pipe(Effect.scoped)
   )
 

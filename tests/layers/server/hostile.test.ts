@@ -34,6 +34,22 @@ describe("a body", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("is refused that is not UTF-8, over HTTP and by a function alike", () =>
+    Effect.gen(function* () {
+      const [url, handler] = [
+        yield* listen({ runners: { desk } }, hello),
+        yield* handling({ runners: { desk } }, hello)
+      ]
+      const body = Buffer.from('{ "input": "caf\xe9" }', "latin1")
+      const headers = { "content-type": "application/json" }
+      const sent = yield* Effect.promise(() => fetch(new URL("/runners/desk", url), { method: "POST", headers, body }))
+      const called = yield* ask(handler, post("/runners/desk", "", {}, { body }))
+      assert.deepStrictEqual([sent.status, called.status], [400, 400])
+      assert.deepStrictEqual(yield* Effect.promise(() => sent.json()), called.body)
+      assert.include(called.body.detail, "not in UTF-8")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("that never comes to its end holds nothing back, and ends with the server", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()

@@ -8,7 +8,15 @@ import type * as Scope from "effect/Scope"
 import { issuesOf } from "../../../internal/issues.ts"
 import type { Info } from "../../../services/Runs.ts"
 import { cardOf } from "./a2aCard.ts"
-import { type Asked, begun, type Conversations, conversations, type MessageIn, MessageSchema, runOf } from "./a2aTasks.ts"
+import {
+  type Asked,
+  begun,
+  type Conversations,
+  conversations,
+  type MessageIn,
+  MessageSchema,
+  runOf
+} from "./a2aTasks.ts"
 import { isWaiting, waitingFor } from "./answers.ts"
 import { attach, bodyOf, type Caller, type Edge, runnerOf, untilEnd } from "./edge.ts"
 import { taskEvents, taskOf } from "./formats/a2a.ts"
@@ -206,7 +214,9 @@ const cancel = (context: Context, params: unknown) =>
     const ended = yield* Effect.mapError(runs.poll(info.runId), ofRuns)
     // An answer that came first counts, and the task goes on with it.
     if (ended.status === "suspended") {
-      return yield* refuse(409, "The task has just been answered and goes on. Cancel it again.", { code: notCancelable })
+      return yield* refuse(409, "The task has just been answered and goes on. Cancel it again.", {
+        code: notCancelable
+      })
     }
     return answered(context, taskId, ended)
   })

@@ -14,7 +14,7 @@ import { isSignedBy, sign } from "../../../internal/fingerprint.ts"
 import * as Runner from "../../../Runner.ts"
 import { CurrentSigning, type Signing } from "../../../services/Approver.ts"
 import { type Info, Runs, type Service as RunsService } from "../../../services/Runs.ts"
-import { depthOf, unreadableAs } from "../../internal/jsonBody.ts"
+import { bodyText, depthOf, unreadableAs } from "../../internal/jsonBody.ts"
 import { checked } from "./memoryLimits.ts"
 import { make as memoryRuns } from "./memoryRuns.ts"
 import { places, type Places, rates } from "./places.ts"
@@ -308,11 +308,12 @@ export const bodyOf = (
   if (unreadable !== undefined) return refuse(415, `The body is ${unreadable}.`, {}, { "accept-encoding": "identity" })
   const tooLarge = problem(413, `The body is larger than ${settings.body} bytes.`)
   if (Number(request.headers["content-length"] ?? 0) > settings.body) return Effect.fail(tooLarge)
-  return request.text.pipe(
+  return bodyText(request).pipe(
     Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(settings.body)),
-    Effect.mapError((error) =>
-      JSON.stringify(error.reason).includes("BodyTooLarge") ? tooLarge : problem(400, "The body cannot be read.")
-    ),
+    Effect.mapError((why) => {
+      if (why === "too large") return tooLarge
+      return problem(400, why === "unreadable" ? "The body cannot be read." : "The body is not in UTF-8, as JSON is.")
+    }),
     Effect.flatMap(parsed)
   )
 }

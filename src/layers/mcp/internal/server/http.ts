@@ -13,12 +13,11 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as McpServer from "effect/ai/McpServer"
-import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { Changes } from "../../../../internal/changes.ts"
 import { errorCodeOf } from "../../../internal/http/errorCode.ts"
-import { unreadableAs } from "../../../internal/jsonBody.ts"
+import { bodyText, unreadableAs } from "../../../internal/jsonBody.ts"
 import type { HttpOptions } from "../../McpServer.ts"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./register.ts"
@@ -148,8 +147,11 @@ const guarded = <E, R>(
     // Kept by the request, so that the server behind reads the same text.
     const unreadable = unreadableAs(request.headers)
     if (unreadable !== undefined) return yield* refuse(415, `The body is ${unreadable}`)
-    const body = yield* Effect.result(request.text)
-    if (Result.isFailure(body) && isTooLarge(body.failure)) return yield* tooLarge
+    const body = yield* Effect.result(bodyText(request))
+    if (Result.isFailure(body) && body.failure === "too large") return yield* tooLarge
+    if (Result.isFailure(body) && body.failure === "not in UTF-8") {
+      return yield* refuse(400, "The body is not in UTF-8, as JSON is")
+    }
     const tooDeep = Result.isSuccess(body) ? depthProblem(body.success) : undefined
     if (tooDeep !== undefined) return yield* refuse(400, tooDeep)
     const sent = Result.isSuccess(body) ? read(body.success) : undefined
@@ -238,7 +240,3 @@ const explained = (response: HttpServerResponse.HttpServerResponse): HttpServerR
 }
 
 const tooLarge = refuse(413, "The request is too large")
-const isTooLarge = (error: unknown): boolean =>
-  Predicate.hasProperty(error, "reason") &&
-  Predicate.hasProperty(error.reason, "reason") &&
-  error.reason.reason === "BodyTooLarge"

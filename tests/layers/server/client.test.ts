@@ -46,6 +46,34 @@ const remotely = (
   })
 
 describe("AgentServer.client", () => {
+  it.live("counts no part of a bill that is not one", () =>
+    Effect.gen(function* () {
+      const usage = { inputTokens: { total: -3, cacheRead: 1 }, outputTokens: { total: 4, reasoning: -1 } }
+      const bill = { usage, cost: -1, steps: -2 }
+      const lines = [
+        { _tag: "Used", v: 1, seq: 1, at: 0, step: 1, usage, cost: -1 },
+        { _tag: "Completed", v: 1, seq: 2, at: 0, output: "Done.", durationMs: 0, ...bill }
+      ]
+      const fetch: typeof globalThis.fetch = (input) => {
+        const isStream = String(input).endsWith("/stream")
+        const body = isStream ? lines.map((line) => `${JSON.stringify(line)}\n`).join("") : { output: "Done.", ...bill }
+        return Promise.resolve(new Response(typeof body === "string" ? body : JSON.stringify(body)))
+      }
+      const remote = AgentServer.client({ desk }, { url: "http://localhost", fetch }).desk
+      const events = yield* Stream.runCollect(remote.stream("Hi"))
+      const [used] = events.filter(({ _tag }) => _tag === "StepCompleted")
+      const [end] = events.filter(({ _tag }) => _tag === "RunCompleted")
+      const whole = yield* remote.result("Hi")
+      const spent = end?._tag === "RunCompleted" ? end.spent : undefined
+      for (const one of [used?._tag === "StepCompleted" ? used : undefined, spent, whole]) {
+        assert.deepStrictEqual([one?.usage.inputTokens.total, one?.usage.outputTokens.total], [undefined, 4])
+        assert.deepStrictEqual([one?.usage.inputTokens.cacheRead, one?.usage.outputTokens.reasoning], [1, undefined])
+        assert.isUndefined(one?.cost)
+      }
+      assert.deepStrictEqual([spent?.steps, whole.steps], [1, 0])
+    })
+  )
+
   it.live("runs, with the output, the usage and the steps of the server", () =>
     Effect.gen(function* () {
       const remote = yield* remotely(model([TestModel.toolCall("look", {}), "Done."]))

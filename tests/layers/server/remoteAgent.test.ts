@@ -205,7 +205,7 @@ describe("RemoteAgent", () => {
           id: "t",
           status: { state: "TASK_STATE_COMPLETED" },
           artifacts: [{ artifactId: "a", parts: [{ text: "Done." }] }],
-          metadata: { steps: 2.5, cost: -5 }
+          metadata: { steps: 2.5, cost: -5, usage: { inputTokens: { total: -1 }, outputTokens: { total: 2 } } }
         }
         return response.end(JSON.stringify({ jsonrpc: "2.0", id: 1, result: { task } }))
       })
@@ -216,8 +216,8 @@ describe("RemoteAgent", () => {
       )
       yield* watched.run("Hi")
       assert.deepStrictEqual(
-        spent.map(({ cost, steps }) => ({ cost, steps })),
-        [{ cost: undefined, steps: 2 }]
+        spent.map(({ cost, steps, usage }) => [cost, steps, usage.inputTokens.total, usage.outputTokens.total]),
+        [[undefined, 2, undefined, 2]]
       )
     }).pipe(Effect.scoped)
   )

@@ -1,6 +1,5 @@
 /** A client of A2A 1.0 over JSON-RPC: the card of an agent, and its tasks as runs. */
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -11,6 +10,7 @@ import { noUsage } from "../../../internal/usage.ts"
 import * as Runner from "../../../Runner.ts"
 import type { Options, RemoteAgent } from "../RemoteAgent.ts"
 import { RemoteAgentError } from "./a2aError.ts"
+import { charge, defaultLimit, priceOf, send, texts, usageOf } from "./remoteHttp.ts"
 
 const Part = Schema.Struct({ text: Schema.optionalKey(Schema.String), data: Schema.optionalKey(Schema.Json) })
 const Message = Schema.Struct({ parts: Schema.optionalKey(Schema.Array(Part)) })
@@ -72,7 +72,7 @@ export const agentOf = (url: string, options: Options): Effect.Effect<RemoteAgen
       return yield* Effect.fail(errorOf(url, "unsupported", "The url is not an http: or https: address."))
     }
     const at = url.endsWith(".json") ? url : `${url.replace(/\/$/, "")}/.well-known/agent-card.json`
-    const limit = options.limit ?? 16 * 1024 * 1024
+    const limit = options.limit ?? defaultLimit
     const asking: Target = { agent: url, url: at, streams: false, limit, options }
     const text = yield* request(asking, undefined, "application/json").pipe(
       Effect.flatMap((response) => wholeText(asking, response)),
@@ -112,29 +112,20 @@ const runnerOf = (target: Target, description: string | undefined): RemoteAgent 
     structure: aFunction
   })
 
-/** Sends a request: `POST` with a body, `GET` without. The signal ends it when the run is interrupted. */
 const request = (target: Target, body: object | undefined, accept: string) =>
   Effect.flatMap(
-    Effect.tryPromise({
-      try: (signal) => {
-        const { fetch = globalThis.fetch, headers, token } = target.options
-        return fetch(target.url, {
-          method: body === undefined ? "GET" : "POST",
-          // A redirect would take the token elsewhere.
-          redirect: "error",
-          headers: {
-            accept,
-            "a2a-version": "1.0",
-            ...(body === undefined ? {} : { "content-type": "application/json" }),
-            ...(token === undefined ? {} : { authorization: `Bearer ${Redacted.value(token)}` }),
-            ...headers
-          },
-          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-          signal
-        })
+    send(
+      target.options,
+      {
+        url: target.url,
+        accept,
+        headers: { "a2a-version": "1.0" },
+        body: body === undefined ? undefined : JSON.stringify(body),
+        // A redirect would take the token elsewhere.
+        redirect: "error"
       },
-      catch: () => errorOf(target.agent, "unreachable", "It did not answer.")
-    }),
+      () => errorOf(target.agent, "unreachable", "It did not answer.")
+    ),
     (response) => (response.ok ? Effect.succeed(response) : refused(target, response.status))
   )
 
@@ -145,24 +136,10 @@ const refused = (target: Target, status: number) => {
 }
 
 /** The text of an answer as it comes, up to the limit. */
-const texts = (target: Target, { body }: globalThis.Response): Stream.Stream<string, RemoteAgentError> => {
-  if (body === null) return Stream.empty
-  let size = 0
-  return Stream.fromReadableStream({
-    evaluate: () => body,
-    onError: () => errorOf(target.agent, "unreachable", "The answer broke off.")
-  }).pipe(
-    Stream.decodeText(),
-    Stream.mapEffect((text) => {
-      size += text.length
-      return size > target.limit
-        ? fail(target, "too-large", `The answer has more than ${target.limit} characters.`)
-        : Effect.succeed(text)
-    })
-  )
-}
+const textsOf = (target: Target, response: globalThis.Response): Stream.Stream<string, RemoteAgentError> =>
+  texts(response, target.limit, (reason, detail) => errorOf(target.agent, reason, detail))
 
-const wholeText = (target: Target, response: globalThis.Response) => Stream.mkString(texts(target, response))
+const wholeText = (target: Target, response: globalThis.Response) => Stream.mkString(textsOf(target, response))
 
 /** The result in an answer of JSON-RPC. */
 const resultIn = (target: Target, text: string): Effect.Effect<unknown, RemoteAgentError> => {
@@ -222,22 +199,17 @@ const stepOf = ({ bill, events }: RunState) => {
     }),
     end: (metadata: Progress["metadata"]) =>
       Effect.suspend(() => {
-        const usage = decodeUsage(metadata["usage"])
-        const known = usage._tag === "Some" ? usage.value : noUsage
-        const steps = Math.trunc(Math.min(numberOf(metadata["steps"]) ?? 0, 10_000))
+        const said = decodeUsage(metadata["usage"])
+        const usage = said._tag === "Some" ? usageOf(said.value) : noUsage
         const cost = numberOf(metadata["cost"])
-        const price = cost === undefined ? {} : { cost }
-        bill.addStep(Math.max(0, steps - bill.steps))
-        bill.addUsage(known, cost)
-        return events.emit({ _tag: "StepCompleted", step: 1, finishReason: "stop", usage: known, ...price })
+        charge(bill, { usage, cost, steps: Math.trunc(Math.min(numberOf(metadata["steps"]) ?? 0, 10_000)) })
+        return events.emit({ _tag: "StepCompleted", step: 1, finishReason: "stop", usage, ...priceOf(cost) })
       })
   }
 }
 type Step = ReturnType<typeof stepOf>
 
-/** A number of a bill. Nothing costs less than nothing. */
-const numberOf = (json: Schema.Json | undefined): number | undefined =>
-  typeof json === "number" && json >= 0 ? json : undefined
+const numberOf = (json: Schema.Json | undefined): number | undefined => (typeof json === "number" ? json : undefined)
 
 const run = (target: Target, input: string, state: RunState): Effect.Effect<string, RemoteAgentError> => {
   const progress: Progress = {
@@ -280,7 +252,7 @@ const streamed = (target: Target, input: string, progress: Progress, step: Step)
       return yield* take(target, progress, step, result)
     }
     let data = ""
-    const lines = Stream.splitLines(texts(target, response))
+    const lines = Stream.splitLines(textsOf(target, response))
     yield* Stream.runForEach(Stream.concat(lines, Stream.succeed("")), (line) => {
       if (line.startsWith("data:")) data += (data === "" ? "" : "\n") + line.slice(5).replace(/^ /, "")
       if (line !== "" || data === "") return Effect.void

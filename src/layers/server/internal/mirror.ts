@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { RunState } from "../../../internal/runState.ts"
 import type { Client } from "../../../RunEvent.ts"
+import { charge, priceOf, usageOf } from "./remoteHttp.ts"
 
 type ToolEvent = Extract<Client, { readonly _tag: "Tool" }>
 
@@ -49,9 +50,8 @@ class Mirror {
           this.#isOpen = false
           // Only what is void of the step under way is looked up.
           this.#places.length = 0
-          const { cost, usage } = event
-          const price = cost === undefined ? {} : { cost }
-          return events.emit({ _tag: "StepCompleted", step, finishReason: "unknown", usage, ...price })
+          const usage = usageOf(event.usage)
+          return events.emit({ _tag: "StepCompleted", step, finishReason: "unknown", usage, ...priceOf(event.cost) })
         })
       default:
         return undefined
@@ -87,11 +87,7 @@ class Mirror {
       case "Failed":
       case "Interrupted":
       case "Suspended":
-        return Effect.sync(() => {
-          const { bill } = this.#state
-          bill.addStep(Math.max(0, event.steps - bill.steps))
-          bill.addUsage(event.usage, event.cost)
-        })
+        return Effect.sync(() => charge(this.#state.bill, event))
       default:
         return Effect.void
     }

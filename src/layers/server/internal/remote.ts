@@ -1,7 +1,7 @@
 /** Runners on a server as runners here: each run is a request, and the events of a stream are those of the server. */
 import * as Effect from "effect/Effect"
 import * as Response from "effect/ai/Response"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { codec } from "../../../internal/jsonForm.ts"
@@ -11,6 +11,7 @@ import { aFunction } from "../../../internal/structure.ts"
 import { Client } from "../../../RunEvent.ts"
 import * as Runner from "../../../Runner.ts"
 import { mirror } from "./mirror.ts"
+import { charge, defaultLimit, priceOf, send, texts, usageOf } from "./remoteHttp.ts"
 import { errorOf, RemoteError } from "./remoteError.ts"
 
 /** Where the server is, and how it is asked. */
@@ -69,37 +70,24 @@ const encoderOf = (subject: string, schema: Schema.Top | undefined) => {
 const decoderOf = (subject: string, schema: Schema.Top) =>
   Schema.decodeUnknownSync(codec(subject, schema, "output") as Schema.Codec<unknown, unknown>)
 
-const fail = (target: Target, reason: RemoteError["reason"], detail: string, more: Partial<RemoteError> = {}) =>
-  Effect.fail(new RemoteError({ runner: target.name, reason, detail, ...more }))
+const failure = (target: Target, reason: RemoteError["reason"], detail: string, more: Partial<RemoteError> = {}) =>
+  new RemoteError({ runner: target.name, reason, detail, ...more })
 
-/** Sends a request. The signal ends it when the run is interrupted. */
-const request = (target: Target, path: string, input: unknown, accept: string) => {
-  const { fetch = globalThis.fetch, headers, token, url } = target.options
-  return Effect.flatMap(
+const fail = (...of: Parameters<typeof failure>) => Effect.fail(failure(...of))
+
+const request = (target: Target, path: string, input: unknown, accept: string) =>
+  Effect.flatMap(
     Effect.try({
       try: () => JSON.stringify({ input: target.encode(input) }),
-      catch: () =>
-        new RemoteError({ runner: target.name, reason: "refused", detail: "The input does not fit its schema." })
+      catch: () => failure(target, "refused", "The input does not fit its schema.")
     }),
     (body) =>
-      Effect.tryPromise({
-        try: (signal) =>
-          fetch(`${String(url).replace(/\/$/, "")}${path}`, {
-            method: "POST",
-            headers: {
-              "content-type": "application/json",
-              accept,
-              ...(token === undefined ? {} : { authorization: `Bearer ${Redacted.value(token)}` }),
-              ...headers
-            },
-            body,
-            signal
-          }),
-        catch: () =>
-          new RemoteError({ runner: target.name, reason: "unreachable", detail: "The server did not answer." })
-      })
+      send(
+        target.options,
+        { url: `${String(target.options.url).replace(/\/$/, "")}${path}`, accept, body, redirect: "follow" },
+        () => failure(target, "unreachable", "The server did not answer.")
+      )
   )
-}
 
 const Problem = Schema.Struct({
   detail: Schema.String,
@@ -110,33 +98,14 @@ const Problem = Schema.Struct({
 const decodeProblem = Schema.decodeUnknownOption(Problem)
 
 /** The text of an answer as it comes, up to the limit. */
-const texts = (target: Target, { body }: globalThis.Response): Stream.Stream<string, RemoteError> => {
-  if (body === null) return Stream.empty
-  const broken = new RemoteError({ runner: target.name, reason: "unreachable", detail: "The answer broke off." })
-  const { limit = 16 * 1024 * 1024 } = target.options
-  let size = 0
-  return Stream.fromReadableStream({ evaluate: () => body, onError: () => broken }).pipe(
-    Stream.decodeText(),
-    Stream.mapEffect((text) => {
-      size += text.length
-      return size > limit
-        ? fail(target, "too-large", `The answer has more than ${limit} characters.`)
-        : Effect.succeed(text)
-    })
-  )
-}
+const textsOf = (target: Target, response: globalThis.Response): Stream.Stream<string, RemoteError> =>
+  texts(response, target.options.limit ?? defaultLimit, (reason, detail) => failure(target, reason, detail))
 
 const jsonOf = (target: Target, response: globalThis.Response): Effect.Effect<unknown, RemoteError> =>
-  Effect.flatMap(Stream.mkString(texts(target, response)), (text) =>
+  Effect.flatMap(Stream.mkString(textsOf(target, response)), (text) =>
     Effect.try({
       try: () => JSON.parse(text) as unknown,
-      catch: () =>
-        new RemoteError({
-          runner: target.name,
-          reason: "unreadable",
-          status: response.status,
-          detail: "The answer is not JSON."
-        })
+      catch: () => failure(target, "unreadable", "The answer is not JSON.", { status: response.status })
     })
   )
 
@@ -181,8 +150,7 @@ const decodeAnswer = Schema.decodeUnknownOption(Answer)
 const decoded = (target: Target, output: unknown): Effect.Effect<unknown, RemoteError> =>
   Effect.try({
     try: () => target.decode(output),
-    catch: () =>
-      new RemoteError({ runner: target.name, reason: "unreadable", detail: "The output does not fit its schema." })
+    catch: () => failure(target, "unreadable", "The output does not fit its schema.")
   })
 
 const whole = (target: Target, input: unknown, state: RunState): Effect.Effect<unknown, unknown> =>
@@ -191,10 +159,8 @@ const whole = (target: Target, input: unknown, state: RunState): Effect.Effect<u
     if (response.status !== 200) return yield* refused(target, response)
     const answer = decodeAnswer(yield* jsonOf(target, response))
     if (answer._tag === "None") return yield* fail(target, "unreadable", "The answer is not one of such a server.")
-    const { cost, output, steps, usage } = answer.value
-    state.bill.addStep(Math.max(0, steps))
-    state.bill.addUsage(usage, cost)
-    return yield* decoded(target, output)
+    charge(state.bill, answer.value)
+    return yield* decoded(target, answer.value.output)
   })
 
 const decodeEvent = Schema.decodeUnknownOption(Schema.fromJsonString(Client))
@@ -203,10 +169,9 @@ const streamed = (target: Target, input: unknown, state: RunState): Effect.Effec
   Effect.gen(function* () {
     const response = yield* request(target, `/runners/${target.name}/stream`, input, "application/x-ndjson")
     if (response.status !== 200) return yield* refused(target, response)
-    const broken = new RemoteError({ runner: target.name, reason: "unreachable", detail: "The answer broke off." })
     const take = mirror(state)
     let end: Client | undefined
-    const lines = texts(target, response).pipe(
+    const lines = textsOf(target, response).pipe(
       Stream.splitLines,
       Stream.filter((line) => line.trim() !== "")
     )
@@ -217,18 +182,19 @@ const streamed = (target: Target, input: unknown, state: RunState): Effect.Effec
       end = event.value
       return take(event.value)
     })
-    return yield* ending(target, end, broken)
+    return yield* ending(target, end)
   })
 
 /** The output or the error that the last event has. */
-const ending = (target: Target, end: Client | undefined, broken: RemoteError): Effect.Effect<unknown, unknown> => {
+const ending = (target: Target, end: Client | undefined): Effect.Effect<unknown, unknown> => {
   switch (end?._tag) {
     case "Completed":
       return decoded(target, end.output)
     case "Failed": {
-      const { cost, error, failure, message, steps, usage } = end
+      const { error, failure, message, steps } = end
       const detail = message ?? "The run failed."
-      const known = errorOf({ failure, usage: encodeUsage(usage), cost, steps, detail }, target.options.errors ?? [])
+      const spent = { usage: encodeUsage(usageOf(end.usage)), cost: priceOf(end.cost).cost, steps: Math.max(0, steps) }
+      const known = errorOf({ failure, ...spent, detail }, target.options.errors ?? [])
       return known === undefined ? fail(target, "failed", detail, { error }) : Effect.fail(known)
     }
     case "Interrupted":
@@ -236,7 +202,7 @@ const ending = (target: Target, end: Client | undefined, broken: RemoteError): E
     case "Suspended":
       return fail(target, "suspended", "The run waits for answers.")
     default:
-      return Effect.fail(broken)
+      return fail(target, "unreachable", "The answer broke off.")
   }
 }
 

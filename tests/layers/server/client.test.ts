@@ -51,8 +51,8 @@ describe("AgentServer.client", () => {
       const usage = { inputTokens: { total: -3, cacheRead: 1 }, outputTokens: { total: 4, reasoning: -1 } }
       const bill = { usage, cost: -1, steps: -2 }
       const lines = [
-        { _tag: "Used", v: 1, seq: 1, at: 0, step: 1, usage, cost: -1 },
-        { _tag: "Completed", v: 1, seq: 2, at: 0, output: "Done.", durationMs: 0, ...bill }
+        { _tag: "Used", v: 2, seq: 1, at: 0, step: 1, usage, cost: -1 },
+        { _tag: "Completed", v: 2, seq: 2, at: 0, output: "Done.", durationMs: 0, ...bill }
       ]
       const fetch: typeof globalThis.fetch = (input) => {
         const isStream = String(input).endsWith("/stream")

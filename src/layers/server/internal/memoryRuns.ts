@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -29,7 +30,8 @@ import type { Limits } from "./memoryLimits.ts"
 interface Reader {
   /** The `seq` of the next event that it takes. */
   position: number
-  wake: (() => void) | undefined
+  /** Closed while it waits for an event. */
+  readonly news: Latch.Latch
 }
 
 interface Entry {
@@ -48,8 +50,8 @@ interface Entry {
   read: number
   /** Called when the run has its id. */
   begun: (() => void) | undefined
-  /** Lets a paced run go on that waits for its readers. */
-  room: (() => void) | undefined
+  /** Closed while a paced run waits for its readers. */
+  readonly room: Latch.Latch
   fiber: Fiber.Fiber<unknown> | undefined
   ended: Ended | undefined
   endedAt: number
@@ -135,7 +137,7 @@ const newEntry = (runner: string, options: StartOptions, inbox: Inbox.Inbox): En
   bytes: 0,
   read: 0,
   begun: undefined,
-  room: undefined,
+  room: Latch.makeUnsafe(true),
   fiber: undefined,
   ended: undefined,
   endedAt: 0,
@@ -274,29 +276,21 @@ const sizeOf = (event: RunEvent): number =>
 
 /** Runs the pump in the scope of the engine, and gives the id once the run has one. */
 const startIn = (scope: Scope.Scope, kept: Kept, entry: Entry, run: Effect.Effect<unknown>) =>
-  Effect.gen(function* () {
+  Effect.suspend(() => {
     if (!kept.reserve()) {
       const problem = `${kept.limits.runs} runs are kept, and all of them run`
-      return yield* refuse("full", "", problem, "Start it later, or raise the limit of runs")
+      return refuse("full", "", problem, "Start it later, or raise the limit of runs")
     }
-    const begun = yield* Deferred.make<string, RunsError>()
+    const begun = Deferred.makeUnsafe<string, RunsError>()
     entry.begun = () => Deferred.doneUnsafe(begun, Exit.succeed(entry.runId))
-    const unbegun = new RunsError({
-      reason: "engine",
-      runId: "",
-      problem: "the run ended before it began",
-      remedy: "The log says why"
+    const ended = Effect.sync(() => {
+      entry.fiber = undefined
+      // Nothing happens where it has begun.
+      Deferred.doneUnsafe(begun, refuse("engine", "", "the run ended before it began", "The log says why"))
     })
-    entry.fiber = yield* run.pipe(
-      Effect.ensuring(
-        Effect.sync(() => {
-          entry.fiber = undefined
-          Deferred.doneUnsafe(begun, Exit.fail(unbegun))
-        })
-      ),
-      Effect.forkIn(scope)
-    )
-    return yield* Deferred.await(begun).pipe(
+    return Effect.forkIn(Effect.ensuring(run, ended), scope).pipe(
+      Effect.tap((fiber) => Effect.sync(() => (entry.fiber = fiber))),
+      Effect.andThen(Deferred.await(begun)),
       // Given up before it began: no one knows the run.
       Effect.onInterrupt(() => interrupted(entry)),
       Effect.ensuring(Effect.sync(() => kept.release()))
@@ -349,17 +343,7 @@ const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Non
     // It holds all that the run was begun with, the request of a client too.
     entry.begun = undefined
   }
-  for (const reader of entry.readers) {
-    const { wake } = reader
-    reader.wake = undefined
-    wake?.()
-  }
-}
-
-const letGo = (entry: Entry): void => {
-  const { room } = entry
-  entry.room = undefined
-  room?.()
+  for (const { news } of entry.readers) news.openUnsafe()
 }
 
 const slowest = (entry: Entry): number => {
@@ -370,23 +354,19 @@ const slowest = (entry: Entry): number => {
 }
 
 /** Waits until a paced run is not too far ahead of its slowest reader. */
-const pace = ({ limits }: Kept, entry: Entry): Effect.Effect<void> =>
+const pace = (kept: Kept, entry: Entry): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (entry.options.paced !== true || entry.ended !== undefined) return Effect.void
-    if (entry.nextSeq - slowest(entry) < limits.ahead) return Effect.void
-    return Effect.callback((resume) => {
-      entry.room = () => resume(Effect.void)
-      return Effect.sync(() => {
-        entry.room = undefined
-      })
-    })
+    if (entry.nextSeq - slowest(entry) < kept.limits.ahead) return Effect.void
+    entry.room.closeUnsafe()
+    return Effect.andThen(entry.room.await, pace(kept, entry))
   })
 
 const follow = (kept: Kept, runId: string, { from = 0 }: FollowOptions = {}): Stream.Stream<RunEvent, RunsError> =>
   Stream.unwrap(
     Effect.flatMap(kept.find(runId), (entry) => {
       const first = from === "now" ? (entry.ended?.seq ?? entry.nextSeq) : from
-      const reader: Reader = { position: first, wake: undefined }
+      const reader: Reader = { position: first, news: Latch.makeUnsafe(false) }
       const open = Effect.acquireRelease(
         Effect.sync(() => entry.readers.add(reader)),
         () => Effect.sync(() => leave(entry, reader))
@@ -398,7 +378,7 @@ const follow = (kept: Kept, runId: string, { from = 0 }: FollowOptions = {}): St
 const leave = (entry: Entry, reader: Reader): void => {
   entry.readers.delete(reader)
   entry.read = Math.max(entry.read, reader.position)
-  letGo(entry)
+  entry.room.openUnsafe()
 }
 
 /** All events from the reader's position on; waits for the next one. What was given before has been read by then. */
@@ -410,7 +390,7 @@ const take = (
   const pull: ReturnType<typeof take> = Effect.suspend(() => {
     if (reader.position !== given) {
       reader.position = given
-      letGo(entry)
+      entry.room.openUnsafe()
     }
     if (given < entry.firstSeq) {
       const problem = `the events before ${entry.firstSeq} are not kept any more`
@@ -421,15 +401,9 @@ const take = (
       given = next.at(-1)!.seq + 1
       return Effect.succeed(next)
     }
-    return entry.ended === undefined ? Effect.andThen(woken(reader), pull) : Cause.done()
+    if (entry.ended !== undefined) return Cause.done()
+    reader.news.closeUnsafe()
+    return Effect.andThen(reader.news.await, pull)
   })
   return pull
 }
-
-const woken = (reader: Reader): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    reader.wake = () => resume(Effect.void)
-    return Effect.sync(() => {
-      reader.wake = undefined
-    })
-  })

@@ -2,17 +2,18 @@
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { TestClock } from "effect/testing"
 import { Agent, AgentServer, OpenAi, Runner, SessionStore } from "troupe"
 import { listen, raw, sentIn, until } from "../../support/agentServer.ts"
 import { gated } from "../../support/gate.ts"
 import { make as modelServer } from "../../support/openAiServer.ts"
-import { model } from "../../support/serverClients.ts"
+import { endless, model } from "../../support/serverClients.ts"
 
 const desk = Agent.make("desk", {})
 const hello = model(() => ({ text: ["Hello", " there."] }))
 
-/** A model that gives endless text, and counts what it has given. */
-const endless = (given: { count: number }) =>
+/** A runner that works without end, and counts how often. */
+const working = (given: { count: number }) =>
   Runner.make("endless", {
     run: () =>
       Effect.forever(
@@ -110,7 +111,7 @@ describe("a client that hangs up", () => {
   it.live("may come back in the time that the server gives it", () =>
     Effect.gen(function* () {
       const given = { count: 0 }
-      const options = { runners: { endless: endless(given) }, reconnect: "10 seconds" } as const
+      const options = { runners: { endless: working(given) }, reconnect: "10 seconds" } as const
       const url = yield* listen(options, Layer.empty)
       const first = raw(url, "/runners/endless/stream", { input: "Hi" })
       yield* until(() => first.text().includes("Started"))
@@ -122,6 +123,30 @@ describe("a client that hangs up", () => {
       const again = raw(url, "/runners/endless/stream", undefined, { headers: { "last-event-id": started!.id! } })
       yield* until(() => again.status() === 200)
       again.hangUp()
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("has that time again each time that it comes back", () =>
+    Effect.gen(function* () {
+      const { runner, state } = endless()
+      const url = yield* listen({ runners: { endless: runner }, reconnect: "10 seconds" }, Layer.empty)
+      const hungUp = (client: ReturnType<typeof raw>) =>
+        Effect.andThen(
+          Effect.sync(() => client.hangUp()),
+          TestClock.withLive(Effect.sleep("50 millis"))
+        )
+      const first = raw(url, "/runners/endless/stream", { input: "Hi" })
+      yield* until(() => first.text().includes("Started"))
+      const [started] = sentIn(first.text())
+      yield* hungUp(first)
+      yield* TestClock.adjust("9 seconds")
+      const again = raw(url, "/runners/endless/stream", undefined, { headers: { "last-event-id": started!.id! } })
+      yield* until(() => again.status() === 200)
+      yield* hungUp(again)
+      yield* TestClock.adjust("9 seconds")
+      assert.strictEqual(state.ended, 0)
+      yield* TestClock.adjust("1 second")
+      yield* until(() => state.ended === 1, "the interruption")
     }).pipe(Effect.scoped)
   )
 })

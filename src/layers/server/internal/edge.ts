@@ -29,6 +29,8 @@ import { record, type Recordings, settle } from "./traceRecording.ts"
 /** A run that clients of this server read. */
 interface Attachment {
   readers: number
+  /** How often the last of its readers has left. */
+  left: number
   /** It goes on without a reader. */
   readonly isDetached: boolean
   /** Another server, or an earlier life of this one, has begun it. */
@@ -410,13 +412,13 @@ export const startIn = <E extends Parameters<typeof ofRuns>[0]>(
       if (!isDetached) {
         yield* restore(edge.places.hold)
         const runId = yield* begun
-        edge.attached.set(runId, { readers: 0, isDetached, isForeign: false })
+        edge.attached.set(runId, { readers: 0, left: 0, isDetached, isForeign: false })
         yield* attach(edge, runId)
         return runId
       }
       const free = yield* edge.places.take(restore)
       const runId = yield* Effect.onError(begun, () => free)
-      edge.attached.set(runId, { readers: 0, isDetached, isForeign: false })
+      edge.attached.set(runId, { readers: 0, left: 0, isDetached, isForeign: false })
       const ended = Effect.ensuring(
         Effect.ignore(untilEnd(edge, runId)),
         Effect.andThen(
@@ -438,7 +440,7 @@ export const attach = (edge: Edge, runId: string): Effect.Effect<void, never, Sc
     Effect.acquireRelease(
       Effect.sync(() => {
         const known = edge.attached.get(runId)
-        if (known === undefined) edge.attached.set(runId, { readers: 1, isDetached: true, isForeign: true })
+        if (known === undefined) edge.attached.set(runId, { readers: 1, left: 0, isDetached: true, isForeign: true })
         else known.readers++
       }),
       () => Effect.suspend(() => leave(edge, runId))
@@ -449,8 +451,10 @@ const leave = (edge: Edge, runId: string): Effect.Effect<void> => {
   const known = edge.attached.get(runId)
   if (known === undefined || --known.readers > 0) return Effect.void
   if (known.isDetached) return Effect.sync(() => known.isForeign && edge.attached.delete(runId))
+  const left = ++known.left
   const end = Effect.suspend(() => {
-    if (known.readers > 0) return Effect.void
+    // A client that came back meanwhile has all of the time again.
+    if (known.readers > 0 || known.left > left) return Effect.void
     edge.attached.delete(runId)
     return Effect.ignore(edge.runs.interrupt(runId))
   })

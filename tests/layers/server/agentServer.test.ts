@@ -773,6 +773,29 @@ describe("sessions", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("are as many as a client may have, also where two begin at once", () =>
+    Effect.gen(function* () {
+      const limits = { sessions: { perClient: 2 } } as const
+      const handler = yield* handling({ runners: { desk }, limits }, Layer.merge(SessionStore.layerMemory, hello))
+      const answers = yield* Effect.forEach(
+        ["1", "2", "3"],
+        (session) => ask(handler, post("/runners/desk", { input: "Hi", session })),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(answers.map(({ status }) => status).toSorted(), [200, 200, 429])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are as many as a client may have, those of responses too", () =>
+    Effect.gen(function* () {
+      const limits = { sessions: { perClient: 1 } } as const
+      const handler = yield* handling({ runners: { desk }, limits }, Layer.merge(SessionStore.layerMemory, hello))
+      const status = (more: object) =>
+        Effect.map(ask(handler, post("/v1/responses", { model: "desk", input: "Hi", ...more })), (one) => one.status)
+      assert.deepStrictEqual([yield* status({}), yield* status({}), yield* status({ store: false })], [200, 429, 200])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("are as many for clients without a name, also among those of clients with one", () =>
     Effect.gen(function* () {
       const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token) === "guest" || Redacted.value(token)

@@ -56,6 +56,8 @@ export interface Edge {
   readonly attached: Map<string, Attachment>
   /** The session that a run is a turn of, for the latest of them. */
   readonly sessionOf: (runId: string) => string | undefined
+  /** Sessions that requests are about to begin. */
+  readonly beginning: Set<{ readonly id: string }>
   /** How many messages wait for each run. */
   readonly inputs: Map<string, number>
   readonly isClosing: () => boolean
@@ -122,6 +124,7 @@ export const make = (
       rate: rates(settings.rate),
       attached: new Map(),
       sessionOf: (runId) => turns.get(runId),
+      beginning: new Set(),
       inputs: new Map(),
       isClosing: () => isClosing,
       closing,

@@ -23,7 +23,7 @@ import { ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import { type Add, respondWith } from "./routes.ts"
 import { memberNames, type ServedRunner } from "./served.ts"
-import { hasStore, historyOf, inSession, sessionId, withStore } from "./sessions.ts"
+import { admit, hasStore, historyOf, inSession, sessionId, withStore } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -366,15 +366,11 @@ const callsBefore = (
 const responseSession = (key: string): string => `:responses/${key}`
 
 /** A turn that is kept in a session of its own, forked from that of the response before, and so for longer than its run. */
-const keptTurn = (
-  edge: Edge,
-  caller: Caller,
-  runner: ServedRunner,
-  before: string | undefined
-): Effect.Effect<{ readonly runner: ServedRunner; readonly idOf: () => string }, Problem> =>
+const keptTurn = (edge: Edge, caller: Caller, runner: ServedRunner, before: string | undefined) =>
   Effect.gen(function* () {
     const key = globalThis.crypto.randomUUID().replaceAll("-", "")
     const session = sessionId(caller, responseSession(key))
+    yield* admit(edge, caller, session)
     if (before !== undefined) yield* withStore(edge, fork(before, session))
     const turn = yield* inSession(edge, runner.runner, session)
     return { runner: { ...runner, runner: turn }, idOf: () => `resp_${key}` }

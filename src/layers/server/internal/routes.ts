@@ -114,7 +114,7 @@ interface Asked {
   readonly session?: string
 }
 
-const asked = (edge: Edge, request: Request, caller: Caller): Effect.Effect<Asked, Problem, HttpRouter.RouteContext> =>
+const asked = (edge: Edge, request: Request, caller: Caller) =>
   Effect.gen(function* () {
     const name = yield* param("name")
     yield* runnerOf(edge, name)
@@ -124,7 +124,12 @@ const asked = (edge: Edge, request: Request, caller: Caller): Effect.Effect<Aske
 const askedFields = new Set(["input", "session", "answers", "detached"])
 
 /** The body of a request for a run: `{ input, session?, detached? }`, or `{ session, answers, detached? }`. */
-const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Caller): Effect.Effect<Asked, Problem> =>
+const askedIn = (
+  edge: Edge,
+  body: unknown,
+  name: string | undefined,
+  caller: Caller
+): Effect.Effect<Asked, Problem, Scope.Scope> =>
   Effect.gen(function* () {
     const runner = yield* runnerOf(edge, name)
     if (!Predicate.isObject(body)) return yield* refuse(400, "The body is not an object.")

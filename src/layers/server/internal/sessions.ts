@@ -131,8 +131,11 @@ const listOwn = (edge: Edge, caller: Caller, limit: number, after = ""): Effect.
     return own.slice(0, limit)
   })
 
-/** Refuses a further session to a client that has as many as it may. */
-export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<void, Problem> => {
+/**
+ * Refuses a further session to a client that has as many as it may. One that a request is about to begin counts until the end
+ * of the request, and one of a run under way until the end of the run.
+ */
+export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<void, Problem, Scope.Scope> => {
   const { perClient } = edge.settings.sessions
   if (perClient === undefined) return Effect.void
   return Effect.gen(function* () {
@@ -140,8 +143,19 @@ export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<voi
     // Without its records: whether it is there is all that counts.
     const known = yield* Effect.mapError(store.read(id, Number.MAX_SAFE_INTEGER), ofStore)
     if (known !== undefined) return
-    if ((yield* listOwn(edge, caller, perClient)).length < perClient) return
-    return yield* refuse(429, `There are ${perClient} sessions, and no more are kept. DELETE one of /sessions first.`)
+    const kept = yield* listOwn(edge, caller, perClient)
+    const beginning = { id }
+    yield* Effect.acquireRelease(
+      Effect.suspend(() => {
+        const running = [...edge.attached.keys()].flatMap((runId) => edge.sessionOf(runId) ?? [])
+        const begun = [...running, ...[...edge.beginning].map((one) => one.id)].filter(ownSessions(edge, caller))
+        const others = new Set([...kept.map((one) => one.id), ...begun])
+        others.delete(id)
+        if (others.size < perClient) return Effect.succeed(edge.beginning.add(beginning))
+        return refuse(429, `There are ${perClient} sessions, and no more are kept. DELETE one of /sessions first.`)
+      }),
+      () => Effect.sync(() => edge.beginning.delete(beginning))
+    )
   })
 }
 

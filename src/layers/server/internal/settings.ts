@@ -25,8 +25,8 @@ export interface Limits {
   /**
    * The conversations that clients keep in the `SessionStore`.
    *
-   * - `perClient`: how many a client may have; a further one gets 429. Where clients have no names, they are one client. Default:
-   *   any number.
+   * - `perClient`: how many a client may have, stored responses of `/v1/responses` among them; a further one gets 429. Where clients
+   *   have no names, they are one client. Default: any number.
    * - `idle`: a session that had no turn for so long is removed, of the whole store. Default: none is.
    */
   readonly sessions?:

@@ -10,6 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
+import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import { admitInput, type Begin, begin, type Caller, type Edge, parsed, runnerOf, sendInput } from "./edge.ts"
@@ -26,7 +27,7 @@ type Asked = (
   body: unknown,
   name: string | undefined,
   caller: Caller
-) => Effect.Effect<Pick<Begin, "input" | "isDetached" | "runner" | "session">, Problem>
+) => Effect.Effect<Pick<Begin, "input" | "isDetached" | "runner" | "session">, Problem, Scope.Scope>
 
 /** The route. */
 export const webSocket = (edge: Edge, route: Add, asked: Asked): void => {

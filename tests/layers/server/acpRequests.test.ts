@@ -1,6 +1,6 @@
 /** What an editor may send to an agent, without a process: conversations, images, and what is refused. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { AcpServer, Agent, Runner, Session, SessionStore, TestModel, Transcript } from "troupe"
 import * as Rpc from "../../../src/layers/server/internal/acp/rpc.ts"
 import { handlers } from "../../../src/layers/server/internal/acp/serverRequests.ts"
@@ -188,6 +188,21 @@ describe("an agent of editors", () => {
       assert.strictEqual(new Set(ids).size, 61)
       assert.strictEqual(yield* codeOf(list({ cursor: "user-" })), Rpc.codes.invalidParams)
       yield* editor.request("session/load", { sessionId: mine, cwd: "/home/ada/Größe 1", mcpServers: [] })
+    }).pipe(Effect.provide(SessionStore.layerMemory), Effect.scoped)
+  )
+
+  it.effect("cancels the first turn of a session that is loaded meanwhile", () =>
+    Effect.gen(function* () {
+      const { editor, opened, prompt } = yield* connected(
+        Runner.make("busy", { run: (_input: string) => Effect.never })
+      )
+      const sessionId = yield* opened
+      const turn = yield* Effect.forkChild(prompt(sessionId, text("hello")))
+      yield* Effect.yieldNow
+      const load = editor.request("session/load", { sessionId, cwd: "/project", mcpServers: [] })
+      assert.strictEqual(yield* codeOf(load), Rpc.codes.notFound)
+      yield* editor.notify("session/cancel", { sessionId })
+      assert.deepStrictEqual(yield* Fiber.join(turn), { stopReason: "cancelled" })
     }).pipe(Effect.provide(SessionStore.layerMemory), Effect.scoped)
   )
 

@@ -6,6 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Layer, Redacted, Stream } from "effect"
 import * as AcpAgent from "troupe/AcpAgent"
 import * as Approvals from "troupe/Approvals"
+import { specOf } from "../../../src/layers/server/internal/acp/agentSpec.ts"
+import { terminalsOf } from "../../../src/layers/server/internal/acp/agentTerminals.ts"
 import { until } from "../../support/agentServer.ts"
 import { collect } from "../../support/grammar.ts"
 import { scopedFolder } from "../../support/temporaryFolder.ts"
@@ -153,16 +155,31 @@ describe("AcpAgent", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("has its client run so many commands at once, and no more", () =>
+    Effect.gen(function* () {
+      const terminals = yield* terminalsOf(specOf("other", { command: "none", terminals: true }))
+      const created = yield* Effect.forEach(
+        Array.from({ length: 18 }),
+        () =>
+          Effect.exit(
+            Effect.flatMap(terminals!.asked({ command: "sleep", args: ["1000"] }), (asked) => terminals!.create(asked))
+          ),
+        { concurrency: "unbounded" }
+      )
+      assert.lengthOf(created.filter(Exit.isSuccess), 16)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("says why there is no answer, and keeps its secrets", () =>
     Effect.gen(function* () {
       const error = (agent: AcpAgent.AcpAgent, input: string) => Effect.map(Effect.exit(agent.run(input)), errorOf)
       const died = yield* error(fixture({ env: { KEY: Redacted.make("sk-secret") } }), act("die"))
       assert.deepStrictEqual([died.reason, died.stderr], ["ended", "the key is <redacted>"])
       assert.include(died.message, "code 7")
-      assert.strictEqual(
-        (yield* error(script(answering([{ error: { code: -32000, message: "no" } }])), "")).reason,
-        "unauthorized"
-      )
+      const said = answering([{ error: { code: -32000, message: "sk-secret is not a key" } }])
+      const refused = yield* error(script(said, { env: { KEY: Redacted.make("sk-secret") } }), "")
+      assert.strictEqual(refused.reason, "unauthorized")
+      assert.include(refused.message, "<redacted> is not a key")
       const stopping = answering([
         { result: { protocolVersion: 1 } },
         { result: { sessionId: "one" } },

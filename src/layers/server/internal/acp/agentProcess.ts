@@ -75,7 +75,7 @@ export const open = <R>(
         Effect.flatMap(Queue.take(lines), (line) => Effect.andThen(reading.took(process, line), peer.take(line)))
       )
     )
-    return { peer, error, ofRpc: (given, doing) => ofRpc(error, given, doing) }
+    return { peer, error, ofRpc: (given, doing) => ofRpc(spec, error, given, doing) }
   })
 
 /** Counts what comes: in sum, and what waits. */
@@ -115,13 +115,19 @@ const endOf = (process: LineProcess): string => {
     : `Its process was ended by ${end.signal}.`
 }
 
-const ofRpc = (error: Connection<never>["error"], { code, message }: RpcFailure, doing: string): AcpAgentError => {
+const ofRpc = (
+  spec: Spec,
+  error: Connection<never>["error"],
+  { code, message }: RpcFailure,
+  doing: string
+): AcpAgentError => {
   if (code === codes.closed) return error("ended", `It closed the connection while ${doing}.`)
-  if (code === codes.unauthorized) return error("unauthorized", `It wants to be signed in first: ${oneLine(message)}.`)
+  const said = oneLine(withoutSecrets(spec, message)).slice(0, 500)
+  if (code === codes.unauthorized) return error("unauthorized", `It wants to be signed in first: ${said}.`)
   if (code === codes.invalidParams && message.startsWith("The message does not fit")) {
     return error("unreadable", `What it sent while ${doing} is not ACP.`)
   }
-  return error("refused", `It refused while ${doing} (${code}): ${oneLine(message).slice(0, 500)}.`)
+  return error("refused", `It refused while ${doing} (${code}): ${said}.`)
 }
 
 /** Programs need these to start at all. */
@@ -156,12 +162,15 @@ const commandOf = (spec: Spec) => {
 const plain = (value: string | Redacted.Redacted<string>): string =>
   Redacted.isRedacted(value) ? Redacted.value(value) : value
 
-/** The end of what it wrote to standard error, without the secrets that it was given. */
-const saidBy = ({ env }: Spec, process: LineProcess): string => {
-  let said = process.stderr()
+/** The end of what it wrote to standard error. */
+const saidBy = (spec: Spec, process: LineProcess): string => oneLine(withoutSecrets(spec, process.stderr())).slice(-500)
+
+/** What the agent says, without the secrets that it was given. */
+const withoutSecrets = ({ env }: Spec, said: string): string => {
+  let clean = said
   for (const value of Object.values(env)) {
     const secret = Redacted.isRedacted(value) ? Redacted.value(value) : ""
-    if (secret.length > 3) said = said.replaceAll(secret, "<redacted>")
+    if (secret.length > 3) clean = clean.replaceAll(secret, "<redacted>")
   }
-  return oneLine(said).slice(-500)
+  return clean
 }

@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import * as path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { environment, makeHome, removeHome } from "../../../internal/process/environment.ts"
@@ -48,7 +49,8 @@ const terminalParams = reader(Terminal)
 /** The commands of an agent, which end with the scope; `undefined` where it may run none. */
 export const terminalsOf = (spec: Spec): Effect.Effect<Terminals | undefined, never, Scope.Scope> => {
   if (!spec.terminals) return Effect.succeed(undefined)
-  const open = new Map<string, Running>()
+  /** `undefined`: one that is being started. */
+  const open = new Map<string, Running | undefined>()
   const release = (id: string): Effect.Effect<void> =>
     Effect.suspend(() => {
       const running = open.get(id)
@@ -67,12 +69,16 @@ export const terminalsOf = (spec: Spec): Effect.Effect<Terminals | undefined, ne
     create: (asked) =>
       Effect.suspend(() => {
         if (open.size >= maxTerminals) return refuse(codes.internal, `There are ${maxTerminals} terminals already.`)
-        return Effect.map(Effect.uninterruptible(begin(asked)), (running) => {
-          const terminalId = `term_${randomUUID()}`
-          open.set(terminalId, running)
-          return { terminalId }
-        })
-      }),
+        const terminalId = `term_${randomUUID()}`
+        open.set(terminalId, undefined)
+        return begin(asked).pipe(
+          Effect.tapError(() => Effect.sync(() => open.delete(terminalId))),
+          Effect.map((running) => {
+            open.set(terminalId, running)
+            return { terminalId }
+          })
+        )
+      }).pipe(Effect.uninterruptible),
     use: (method, params) =>
       Effect.flatMap(given(params), ([id, running]): Effect.Effect<object, RpcFailure> => {
         switch (method) {
@@ -174,7 +180,7 @@ const outputOf = ({ ended, isCut, output }: Running): object => {
 const kill = async ({ exited, group }: Running): Promise<void> => {
   group.signal("SIGKILL")
   await group.sweep()
-  await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, 1000))])
+  await Promise.race([exited, sleep(1000, undefined, { ref: false })])
 }
 
 const end = async (running: Running): Promise<void> => {

@@ -6,7 +6,7 @@ import * as Store from "../../../../services/SessionStore.ts"
 import { codes, failure, type Handlers, type Peer, refuse, type RpcFailure } from "./rpc.ts"
 import { Initialize, ListSessions, OfSession, OpenSession, Prompt, protocolVersion, reader } from "./schema.ts"
 import { listed } from "./serverList.ts"
-import type { Session, Sessions } from "./serverSessions.ts"
+import { isSessionId, type Sessions, unknownSession } from "./serverSessions.ts"
 import { cancel, type ServedAgent, take, takesConversation } from "./serverTurn.ts"
 import { historyUpdates } from "./updates.ts"
 
@@ -106,19 +106,16 @@ const loaded = (served: Served, given: Given): Effect.Effect<object, RpcFailure>
     const store = yield* Effect.serviceOption(Store.SessionStore)
     if (Option.isNone(store)) return yield* refuse(codes.unknownMethod, "No store keeps sessions here.")
     yield* withoutServers(given)
-    const session: Session = yield* served.sessions.open(given.cwd, given.sessionId ?? "")
-    const history = yield* Store.history(session.id).pipe(
+    const { cwd, sessionId = "" } = given
+    if (!isSessionId(sessionId)) return yield* unknownSession
+    const history = yield* Store.history(sessionId).pipe(
       Effect.provideService(Store.SessionStore, store.value),
       Effect.mapError(() => failure(codes.internal, "The session cannot be read now."))
     )
-    if (history.content.length === 0) {
-      served.sessions.close(session.id)
-      return yield* refuse(codes.notFound, "The session does not exist.")
-    }
+    if (history.content.length === 0) return yield* unknownSession
+    yield* served.sessions.open(cwd, sessionId)
     const peer = served.peer()
-    for (const update of historyUpdates(history)) {
-      yield* peer.notify("session/update", { sessionId: session.id, update })
-    }
+    for (const update of historyUpdates(history)) yield* peer.notify("session/update", { sessionId, update })
     return {}
   })
 

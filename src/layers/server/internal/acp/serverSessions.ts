@@ -33,6 +33,11 @@ export const idPrefix = "acp-"
 /** After the part that is unique comes the folder of the editor, by which it finds its sessions again. */
 const idPattern = /^acp-[0-9a-f-]{36}(?:\.([A-Za-z0-9_-]{1,400}))?$/
 
+/** Whether a session of an editor can have this id. */
+export const isSessionId = (id: string): boolean => idPattern.test(id)
+
+export const unknownSession = refuse(codes.notFound, "The session does not exist.")
+
 /** The id of a new session. One in a folder with a very long name is not found again by it. */
 const newId = (cwd: string): string => {
   const folder = Base64Url.encode(cwd)
@@ -56,7 +61,6 @@ export const make = (most: number): Sessions => {
   return {
     open: (cwd, id = newId(cwd)) =>
       Effect.suspend(() => {
-        if (!idPattern.test(id)) return refuse(codes.notFound, "The session does not exist.")
         const before = known.get(id)
         if (before === undefined && !makeRoom()) {
           return refuse(codes.internal, `There are ${most} sessions at work. End one of them.`)
@@ -69,7 +73,7 @@ export const make = (most: number): Sessions => {
     get: (id) =>
       Effect.suspend(() => {
         const session = known.get(id)
-        if (session === undefined) return refuse(codes.notFound, "The session does not exist.")
+        if (session === undefined) return unknownSession
         // The order is that of use.
         known.delete(id)
         known.set(id, session)

@@ -5,11 +5,19 @@ import type * as Layer from "effect/Layer"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Redacted from "effect/Redacted"
+import { oneLine } from "../internal/text.ts"
 import * as Sqlite from "../layers/state/Sqlite.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 
 /** The file that is used without a flag. */
 export const defaultFile = "troupe.db"
+
+/** Whether a database is one of PostgreSQL, and not a file. */
+export const isAddress = (name: string): boolean => /^postgres(?:ql)?:\/\//.test(name)
+
+/** A database as it may be shown: an address without the user, the password and settings. */
+export const shownName = (name: string): string =>
+  isAddress(name) ? oneLine(name.replace(/^(\w+:\/\/)(?:.*@)?([^?]*).*$/s, "$1$2")) : oneLine(name)
 
 /** The database; with `mustExist`, a file that is not there is refused and not made. */
 export const databaseOf = (
@@ -17,7 +25,7 @@ export const databaseOf = (
   mustExist: boolean
 ): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>, CliFailure> =>
   Effect.gen(function* () {
-    if (/^postgres(ql)?:\/\//.test(name)) {
+    if (isAddress(name)) {
       const { PgClient } = yield* Effect.tryPromise({
         try: () => import("@effect/sql-pg"),
         catch: () => badInput("PostgreSQL needs the package @effect/sql-pg: npm install @effect/sql-pg")

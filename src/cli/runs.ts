@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Durable from "../layers/durable/Durable.ts"
 import type { DurableError } from "../RunError.ts"
+import { isAddress } from "./database.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
 import { out } from "./terminal.ts"
 
@@ -26,9 +27,7 @@ export const engineOf = (
         "no database is named. Pass --database with a file, such as runs.db, or with the address of a PostgreSQL server, postgres://..."
       )
     }
-    return /^postgres(ql)?:\/\//.test(where)
-      ? Durable.layerPostgres({ url: where })
-      : Durable.layerSqlite({ filename: where })
+    return isAddress(where) ? Durable.layerPostgres({ url: where }) : Durable.layerSqlite({ filename: where })
   })
 
 const withEngine = <A>(

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { cut, oneLine } from "../internal/text.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
-import { databaseOf, defaultFile } from "./database.ts"
+import { databaseOf, defaultFile, shownName } from "./database.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
 import { err, out } from "./terminal.ts"
 import { waterfall } from "./waterfall.ts"
@@ -57,7 +57,7 @@ const showPage = ({ db, port, run }: Input) =>
     const server = AgentServer.serveTraces({ port }).pipe(Layer.provide(TraceStore.layerSql), Layer.provide(database))
     const shown = Effect.gen(function* () {
       const { url } = yield* AgentServer.Listening
-      yield* err(`troupe: shows the runs of ${oneLine(name)} on ${url}\n`)
+      yield* err(`troupe: shows the runs of ${shownName(name)} on ${url}\n`)
       return yield* Effect.never
     })
     return yield* shown.pipe(Effect.provide(server), Effect.mapError(failed))

@@ -1,6 +1,6 @@
 /** The routes of a server: runs as JSON, as streams, by id; who may call; what is refused. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Context, Effect, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
 import {
   Agent,
@@ -867,6 +867,32 @@ describe("traces", () => {
       assert.notInclude(trace.text, "s3cr3t")
       assert.strictEqual((yield* ask(handler, get(`/traces/${body.runId}`, as("bob")))).status, 404)
       assert.strictEqual((yield* ask(handler, get("/traces?status=lost", as("ada")))).status, 400)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are listed and read among any number of those of other clients", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)
+      const traces = TraceStore.layerMemory
+      const kept = yield* Layer.build(traces)
+      const store = Context.get(kept, TraceStore.TraceStore)
+      const as = { authorization: "Bearer ada" }
+      const events = Array.from(yield* Stream.runCollect(desk.stream("Hi")).pipe(Effect.provide(hello)))
+      const keep = (rootId: string, session: string, at: number) =>
+        store.append(
+          events.map((event) => ({ rootId, session, event: { ...event, runId: rootId, at: at + event.seq } }))
+        )
+      yield* keep("run_own", "ada/chat", 1)
+      for (let n = 0; n < 400; n++) yield* keep(`run_${n}`, "bob/chat", 1000 * (n + 1))
+      const handler = yield* handling({ runners: { desk }, bearer }, Layer.merge(Layer.succeedContext(kept), hello))
+      const { body } = yield* ask(handler, get("/traces?limit=1", as))
+      assert.deepStrictEqual(
+        body.runs.map(({ runId }: { readonly runId: string }) => runId),
+        ["run_own"]
+      )
+      assert.strictEqual((yield* ask(handler, get("/traces/run_own", as))).status, 200)
+      assert.strictEqual((yield* ask(handler, get("/traces/run_own?from=2", as))).status, 200)
+      assert.strictEqual((yield* ask(handler, get("/traces/run_1", as))).status, 404)
     }).pipe(Effect.scoped)
   )
 

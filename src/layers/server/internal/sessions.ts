@@ -16,6 +16,7 @@ import * as Store from "../../../services/SessionStore.ts"
 import { answersTo, waitingFor } from "./answers.ts"
 import type { Caller, Edge } from "./edge.ts"
 import { problem, type Problem, refuse } from "./problem.ts"
+import { limitIn, mostListed, queryOf } from "./query.ts"
 import { json } from "./respond.ts"
 import type { Add } from "./routes.ts"
 import type { ErasedRunner } from "./served.ts"
@@ -111,9 +112,6 @@ export const giveUpTurn = (edge: Edge, id: string, waiting: ReadonlySet<string>)
     if (pending.some((one) => waiting.has(one.id))) yield* withStore(edge, Store.giveUp(id))
   })
 
-/** How many sessions are read at once. */
-const pageSize = 200
-
 /** The first sessions of a client after `after`. Those of other clients may stand between them. */
 const listOwn = (edge: Edge, caller: Caller, limit: number, after = ""): Effect.Effect<ReadonlyArray<Info>, Problem> =>
   Effect.gen(function* () {
@@ -121,7 +119,7 @@ const listOwn = (edge: Edge, caller: Caller, limit: number, after = ""): Effect.
     const own: Array<Info> = []
     let last = `${prefixOf(caller)}${after}`
     while (own.length < limit) {
-      const page = yield* withStore(edge, Store.list({ limit: Math.min(limit, pageSize), after: last }))
+      const page = yield* withStore(edge, Store.list({ limit: Math.min(limit, mostListed), after: last }))
       own.push(...page.filter(({ id }) => isOwn(id)))
       // Those of a client with a name stand together.
       const isLast = page.length === 0 || (caller.name !== undefined && !isOwn(page.at(-1)!.id))
@@ -189,9 +187,8 @@ const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: 
       )
     }
     const prefix = prefixOf(caller)
-    const query = new URL(request.url, "http://localhost").searchParams
-    const limit = Math.min(Math.max(Math.trunc(Number(query.get("limit") ?? 50)) || 50, 1), 200)
-    const own = yield* listOwn(edge, caller, limit, query.get("after") ?? "")
+    const query = queryOf(request)
+    const own = yield* listOwn(edge, caller, limitIn(query), query.get("after") ?? "")
     return json({ sessions: own.map((info) => shown(info, prefix)) })
   })
 

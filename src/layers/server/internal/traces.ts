@@ -2,10 +2,13 @@
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
-import type { Run, Service, Status } from "../../../services/TraceStore.ts"
+import * as Schema from "effect/Schema"
+import { Status } from "../../../services/Runs.ts"
+import type { Query, Run, Service } from "../../../services/TraceStore.ts"
 import type { Caller, Edge } from "./edge.ts"
 import { clientJson } from "./lines.ts"
 import { problem, type Problem, refuse } from "./problem.ts"
+import { countIn, limitIn, mostListed, queryOf } from "./query.ts"
 import { json } from "./respond.ts"
 import type { Add } from "./routes.ts"
 import { ownSessions, sessionId } from "./sessions.ts"
@@ -43,32 +46,43 @@ const allowed = (edge: Edge, caller: Caller): Effect.Effect<(run: Run) => boolea
     : refuse(403, "Clients of this server have no names, so none sees traces. Give it a bearer that names them.")
 }
 
-const statuses: ReadonlySet<string> = new Set(["running", "completed", "failed", "interrupted", "suspended"])
+const isStatus = Schema.is(Status)
+
+/** How many runs are looked at for a list: those of other clients may stand between them. */
+const mostSeen = 5000
+
+/** Runs of the client, the newest first. */
+const ownRuns = (store: Service, query: Query & { readonly limit: number }, mayBeSeen: (run: Run) => boolean) =>
+  Effect.gen(function* () {
+    const own: Array<Run> = []
+    let { before } = query
+    for (let seen = 0; own.length < query.limit && seen < mostSeen; seen += mostListed) {
+      const page = yield* Effect.mapError(store.runs({ ...query, before, limit: mostListed }), unavailable)
+      own.push(...page.filter(mayBeSeen))
+      if (page.length < mostListed) break
+      before = page.at(-1)!.runId
+    }
+    return own.slice(0, query.limit)
+  })
 
 const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: Caller) =>
   Effect.gen(function* () {
     const store = yield* storeOf(edge)
     const mayBeSeen = yield* allowed(edge, caller)
-    const query = new URL(request.url, "http://localhost").searchParams
+    const query = queryOf(request)
     const status = query.get("status")
-    if (status !== null && !statuses.has(status))
+    if (status !== null && !isStatus(status)) {
       return yield* refuse(400, "There is no such status.", { part: "status" })
-    const text = (name: string) => {
-      const value = query.get(name)
-      return value === null ? {} : { [name]: name === "session" ? sessionId(caller, value) : value }
     }
-    const limit = Math.min(Math.max(Math.trunc(Number(query.get("limit") ?? 50)) || 50, 1), 200)
-    const runs = yield* Effect.mapError(
-      store.runs({
-        ...text("runner"),
-        ...text("session"),
-        ...text("before"),
-        ...(status === null ? {} : { status: status as Status }),
-        limit
-      }),
-      unavailable
-    )
-    return json({ runs: runs.filter(mayBeSeen).map(shown) })
+    const session = query.get("session")
+    const asked = {
+      runner: query.get("runner") ?? undefined,
+      session: session === null ? undefined : sessionId(caller, session),
+      before: query.get("before") ?? undefined,
+      status: status ?? undefined,
+      limit: limitIn(query)
+    }
+    return json({ runs: (yield* ownRuns(store, asked, mayBeSeen)).map(shown) })
   })
 
 const shown = ({ bytes: _bytes, message: _message, ...run }: Run) => run
@@ -77,25 +91,29 @@ const pageSize = 500
 /** No run has as many events, and every store can count to it. */
 const maxSeq = 2 ** 31 - 1
 
-/** The events of a run, as clients may see them; at most 5000. */
+/** The events of a run, as clients may see them, a page at a time. */
 const read = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: Caller) =>
   Effect.gen(function* () {
     const store = yield* storeOf(edge)
     const mayBeSeen = yield* allowed(edge, caller)
     const { id = "" } = yield* HttpRouter.params
-    const asked = Number(new URL(request.url, "http://localhost").searchParams.get("from") ?? 0)
-    const from = Math.min(Math.max(Math.trunc(asked) || 0, 0), maxSeq)
-    const first = yield* Effect.mapError(store.events(id, from, pageSize), unavailable)
-    if (first.length === 0) return yield* refuse(404, "There is no such trace.")
+    const from = countIn(queryOf(request), "from", { otherwise: 0, least: 0, most: maxSeq })
+    const eventsFrom = (seq: number, most: number) => Effect.mapError(store.events(id, seq, most), unavailable)
+    const events = yield* eventsFrom(from, pageSize)
+    const [begun] = from === 0 ? events : yield* eventsFrom(0, 1)
+    if (begun === undefined || events.length === 0) return yield* unknownTrace
     if (caller.name !== undefined) {
-      const own = yield* Effect.mapError(store.runs({ runner: first[0]!.path[0]!, limit: 1000 }), unavailable)
-      if (!own.some((run) => run.runId === id && mayBeSeen(run))) return yield* refuse(404, "There is no such trace.")
+      const at = { since: Math.floor(begun.at), until: begun.at + 1 }
+      const own = yield* Effect.mapError(store.runs({ runner: begun.path[0]!, ...at, limit: 1000 }), unavailable)
+      if (!own.some((run) => run.runId === id && mayBeSeen(run))) return yield* unknownTrace
     }
     const write = clientJson(edge.settings.expose)
-    const events = first.flatMap((event) => {
+    const seen = events.flatMap((event) => {
       const text = write(event)
       return text === undefined ? [] : [JSON.parse(text) as unknown]
     })
-    const next = first.length < pageSize ? {} : { next: from + pageSize }
-    return json({ runId: id, events, ...next })
+    const next = events.length < pageSize ? {} : { next: from + pageSize }
+    return json({ runId: id, events: seen, ...next })
   })
+
+const unknownTrace = refuse(404, "There is no such trace.")

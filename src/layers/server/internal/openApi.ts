@@ -2,30 +2,46 @@
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Edge } from "./edge.ts"
 import { version } from "../../../internal/version.generated.ts"
-import { type Json, schemas } from "./openApiParts.ts"
+import { type Json, schemas, text } from "./openApiParts.ts"
 import { ofProtocols } from "./openApiProtocols.ts"
-import { ofApprovals, ofPlayground, ofRunner, ofRuns, ofServer, ofSessions, ofTraces } from "./openApiRuns.ts"
+import { ofPlayground, ofRunner, ofRuns, ofServer, ofSessions, ofTraces } from "./openApiRuns.ts"
 
 /** The OpenAPI document of a server. */
-export const openApi = ({ runners, settings }: Pick<Edge, "runners" | "settings">): Json => ({
-  openapi: "3.1.0",
-  info: { title: "Troupe", version },
-  paths: Object.fromEntries([
-    ...[...runners.values()].flatMap((runner) => ofRunner(settings.prefix, runner)),
-    ...ofServer(settings.prefix),
-    ...ofRuns(settings.prefix),
-    ...ofApprovals(settings.prefix),
-    ...ofSessions(settings.prefix),
-    ...ofTraces(settings.prefix),
-    ...(settings.playground ? ofPlayground(settings.prefix) : []),
-    ...ofProtocols(settings.prefix, [...runners.values()])
-  ]),
-  components: {
-    schemas,
-    ...(settings.bearer === undefined ? {} : { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } })
-  },
-  ...(settings.bearer === undefined ? {} : { security: [{ bearer: [] }] })
-})
+export const openApi = ({ runners, settings }: Pick<Edge, "runners" | "settings">): Json => {
+  const served = [...runners.values()]
+  const name = { enum: served.map((runner) => runner.name) }
+  const parametersOf = (path: string): ReadonlyArray<Json> =>
+    Array.from(path.matchAll(/\{(\w+)\}/g), ([, own]) => ({
+      name: own,
+      in: "path",
+      required: true,
+      schema: own === "name" ? name : text
+    }))
+  const paths = [
+    ...served.map(ofRunner),
+    ofServer,
+    ofRuns,
+    ofSessions,
+    ofTraces,
+    ...(settings.playground ? [ofPlayground] : []),
+    ofProtocols
+  ].flatMap((part) => Object.entries(part))
+  return {
+    openapi: "3.1.0",
+    info: { title: "Troupe", version },
+    paths: Object.fromEntries(
+      paths.map(([path, item]) => {
+        const parameters = parametersOf(path)
+        return [`${settings.prefix}${path}`, parameters.length === 0 ? item : { parameters, ...item }]
+      })
+    ),
+    components: {
+      schemas,
+      ...(settings.bearer === undefined ? {} : { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } })
+    },
+    ...(settings.bearer === undefined ? {} : { security: [{ bearer: [] }] })
+  }
+}
 
 const escape = (value: string): string => value.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
 

@@ -5,21 +5,32 @@ export interface Json {
   readonly [key: string]: unknown
 }
 
-/** A path with its operations. */
-export type PathItem = readonly [path: string, item: Json]
+/** Paths with their operations. What stands in braces in a path is a parameter of it. */
+export type Paths = Readonly<Record<string, Json>>
 
 /** Names a schema of the document. */
 export const reference = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
-/** A body of a type. */
-export const content = (type: string, schema: Json): Json => ({ content: { [type]: { schema } } })
 /** An answer of a type. */
 export const answer = (description: string, type: string, schema: Json): Json => ({
   description,
-  ...content(type, schema)
+  content: { [type]: { schema } }
 })
+/** An answer of JSON. */
+export const json = (description: string, schema: Json = {}): Json => answer(description, "application/json", schema)
 /** An answer that says what is wrong. */
 export const problem = (description: string): Json =>
   answer(description, "application/problem+json", reference("Problem"))
+/** An operation of a path. */
+export const operation = (operationId: string, summary: string, responses: Json, more: Json = {}): Json => ({
+  operationId,
+  summary,
+  ...more,
+  responses
+})
+/** The body that a request has, and the fields of its operation that it stands for. */
+export const taking = (schema: Json): Json => ({
+  requestBody: { required: true, content: { "application/json": { schema } } }
+})
 
 /** What every run may be answered instead of its output. */
 export const failures: Json = {

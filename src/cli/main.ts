@@ -20,44 +20,52 @@ import { oneLine } from "../internal/text.ts"
 import { messageOf } from "../internal/message.ts"
 import { version } from "../internal/version.generated.ts"
 
-const model = Flag.String("model").pipe(
-  Flag.withDescription(
-    "a model by name: openai:NAME, anthropic:NAME, google:NAME, ollama:NAME, compatible:NAME@URL, llamacpp:FILE or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"
-  ),
-  Flag.optional
+/** A flag with a text, that may be left out. */
+const text = (name: string, description: string) =>
+  Flag.String(name).pipe(Flag.withDescription(description), Flag.optional)
+const yes = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
+const count = (name: string, description: string) => Flag.Int(name).pipe(Flag.withDescription(description))
+const argument = (name: string, description: string) =>
+  Argument.String(name).pipe(Argument.withDescription(description))
+
+/** Does what a module says, which is loaded then. */
+const loading =
+  <Input, A, E, R>(load: () => Promise<{ readonly run: (input: Input) => Effect.Effect<A, E, R> }>) =>
+  (input: Input): Effect.Effect<A, E, R> =>
+    Effect.flatMap(Effect.promise(load), ({ run }) => run(input))
+
+const agent = text(
+  "agent",
+  "A file that exports an agent as default; it is loaded, so its code runs. Without it, the built-in assistant"
 )
-const json = Flag.Boolean("json").pipe(
-  Flag.withDescription("Write every event as a line of JSON"),
-  Flag.withDefault(false)
+const model = text(
+  "model",
+  "a model by name: openai:NAME, anthropic:NAME, google:NAME, ollama:NAME, compatible:NAME@URL, llamacpp:FILE or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"
 )
+const json = yes("json", "Write every event as a line of JSON")
+const db = text("db", "The database: a SQLite file, or postgres://... with @effect/sql-pg")
+const database = text(
+  "database",
+  "Where durable runs are kept: a file of SQLite, or postgres://...; by default TROUPE_DATABASE"
+)
+const runners = argument("file", "A file that exports runners")
 
 const run = Command.make(
   "run",
   {
-    agent: Flag.String("agent").pipe(
-      Flag.withDescription(
-        "A file that exports an agent as default; it is loaded, so its code runs. Without it, the built-in assistant"
-      ),
-      Flag.optional
-    ),
+    agent,
     model,
     json,
-    question: Argument.String("question").pipe(
-      Argument.withDescription(
-        "The question, quoted; - or nothing reads standard input. Before it may stand a .yaml or .json file that describes an agent"
-      ),
-      Argument.optional
-    ),
-    more: Argument.String("then").pipe(
-      Argument.withDescription("The question, where a file that describes an agent stands before it"),
+    question: argument(
+      "question",
+      "The question, quoted; - or nothing reads standard input. Before it may stand a .yaml or .json file that describes an agent"
+    ).pipe(Argument.optional),
+    more: argument("then", "The question, where a file that describes an agent stands before it").pipe(
       Argument.optional
     )
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./run.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./run.ts"))
 ).pipe(
   Command.withDescription("Ask an agent"),
   Command.withExamples([
@@ -67,32 +75,18 @@ const run = Command.make(
   ])
 )
 
-const db = Flag.String("db").pipe(
-  Flag.withDescription("The database: a SQLite file, or postgres://... with @effect/sql-pg"),
-  Flag.optional
-)
-
 const chat = Command.make(
   "chat",
   {
-    agent: Flag.String("agent").pipe(
-      Flag.withDescription(
-        "A file that exports an agent as default; it is loaded, so its code runs. Without it, the built-in assistant"
-      ),
-      Flag.optional
-    ),
-    session: Flag.String("session").pipe(
-      Flag.withDescription("Keep the conversation under this id, or go on with it; without it, it ends with the chat"),
-      Flag.optional
+    agent,
+    session: text(
+      "session",
+      "Keep the conversation under this id, or go on with it; without it, it ends with the chat"
     ),
     db,
     model
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./chat.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./chat.ts"))
 ).pipe(
   Command.withDescription("Talk to an agent, over turns"),
   Command.withExamples([
@@ -106,34 +100,22 @@ const trace = Command.make(
   {
     db,
     json,
-    limit: Flag.Int("limit").pipe(Flag.withDescription("How many runs are listed"), Flag.withDefault(20)),
-    runner: Flag.String("runner").pipe(Flag.withDescription("Runs of this runner"), Flag.optional),
-    session: Flag.String("session").pipe(Flag.withDescription("Runs of this session"), Flag.optional),
+    limit: count("limit", "How many runs are listed").pipe(Flag.withDefault(20)),
+    runner: text("runner", "Runs of this runner"),
+    session: text("session", "Runs of this session"),
     status: Flag.Literals("status", ["running", "completed", "failed", "interrupted", "suspended"]).pipe(
       Flag.withDescription("Runs that ended so"),
       Flag.optional
     ),
-    error: Flag.String("error").pipe(
-      Flag.withDescription("Runs that failed with this error, such as ModelError"),
-      Flag.optional
+    error: text("error", "Runs that failed with this error, such as ModelError"),
+    playground: yes(
+      "playground",
+      "Show the runs as a page on this machine, until it is stopped; the argument is the database then"
     ),
-    playground: Flag.Boolean("playground").pipe(
-      Flag.withDescription(
-        "Show the runs as a page on this machine, until it is stopped; the argument is the database then"
-      ),
-      Flag.withDefault(false)
-    ),
-    port: Flag.Int("port").pipe(Flag.withDescription("The port of the page (0: any)"), Flag.withDefault(0)),
-    run: Argument.String("run").pipe(
-      Argument.withDescription("The id of a run, to show it as a waterfall; with --json, its events"),
-      Argument.optional
-    )
+    port: count("port", "The port of the page (0: any)").pipe(Flag.withDefault(0)),
+    run: argument("run", "The id of a run, to show it as a waterfall; with --json, its events").pipe(Argument.optional)
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./trace.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./trace.ts"))
 ).pipe(
   Command.withDescription("List the runs that a database of traces holds, or show one"),
   Command.withExamples([
@@ -148,26 +130,14 @@ const review = Command.make(
   {
     model,
     json,
-    reviewers: Flag.String("reviewers").pipe(
-      Flag.withDescription(
-        "Which reviewers, separated by commas: correctness, clarity, style and security with a model; links, structure and prose without one. By default all of them"
-      ),
-      Flag.optional
+    reviewers: text(
+      "reviewers",
+      "Which reviewers, separated by commas: correctness, clarity, style and security with a model; links, structure and prose without one. By default all of them"
     ),
-    concurrency: Flag.Int("concurrency").pipe(
-      Flag.withDescription("How many files are reviewed at once"),
-      Flag.withDefault(4)
-    ),
-    files: Argument.String("file").pipe(
-      Argument.withDescription("The text files to review; Markdown without a model"),
-      Argument.atLeast(1)
-    )
+    concurrency: count("concurrency", "How many files are reviewed at once").pipe(Flag.withDefault(4)),
+    files: argument("file", "The text files to review; Markdown without a model").pipe(Argument.atLeast(1))
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./review.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./review.ts"))
 ).pipe(
   Command.withDescription("Let several reviewers look at files, and write one report"),
   Command.withExamples([
@@ -180,38 +150,21 @@ const evaluate = Command.make(
   "eval",
   {
     model,
-    json: Flag.Boolean("json").pipe(
-      Flag.withDescription("Write each report as a line of JSON in place of tables"),
-      Flag.withDefault(false)
-    ),
-    junit: Flag.String("junit").pipe(Flag.withDescription("Write JUnit's XML to this file"), Flag.optional),
-    save: Flag.String("save").pipe(
-      Flag.withDescription("Write the reports to this file, for --compare"),
-      Flag.optional
-    ),
-    compare: Flag.String("compare").pipe(
-      Flag.withDescription("Say what differs from the reports in this file, which --save wrote"),
-      Flag.optional
-    ),
-    cache: Flag.String("cache").pipe(
-      Flag.withDescription("Keep runs and scores in this folder, and do only what is not there"),
-      Flag.optional
-    ),
-    concurrency: Flag.Int("concurrency").pipe(
-      Flag.withDescription("How many runs are at work at once; by default as the evaluation says, or 4"),
-      Flag.optional
-    ),
-    limit: Flag.Int("limit").pipe(Flag.withDescription("Only so many cases"), Flag.optional),
-    files: Argument.String("file").pipe(
-      Argument.withDescription("Files that export evaluations; they are loaded, so their code runs"),
+    json: yes("json", "Write each report as a line of JSON in place of tables"),
+    junit: text("junit", "Write JUnit's XML to this file"),
+    save: text("save", "Write the reports to this file, for --compare"),
+    compare: text("compare", "Say what differs from the reports in this file, which --save wrote"),
+    cache: text("cache", "Keep runs and scores in this folder, and do only what is not there"),
+    concurrency: count(
+      "concurrency",
+      "How many runs are at work at once; by default as the evaluation says, or 4"
+    ).pipe(Flag.optional),
+    limit: count("limit", "Only so many cases").pipe(Flag.optional),
+    files: argument("file", "Files that export evaluations; they are loaded, so their code runs").pipe(
       Argument.atLeast(1)
     )
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./eval.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./eval.ts"))
 ).pipe(
   Command.withDescription("Evaluate agents and workflows; exits with 1 where a gate does not hold"),
   Command.withExamples([
@@ -225,18 +178,11 @@ const evaluate = Command.make(
 const graph = Command.make(
   "graph",
   {
-    name: Flag.String("name").pipe(Flag.withDescription("Which of its runners; by default all of them"), Flag.optional),
-    events: Flag.String("events").pipe(
-      Flag.withDescription("A file of events (--json writes them), to show what became of a run; - is standard input"),
-      Flag.optional
-    ),
-    file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners"))
+    name: text("name", "Which of its runners; by default all of them"),
+    events: text("events", "A file of events (--json writes them), to show what became of a run; - is standard input"),
+    file: runners
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./graph.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./graph.ts"))
 ).pipe(
   Command.withDescription("Draw agents and workflows as a Mermaid flowchart"),
   Command.withExamples([{ command: "troupe graph agents.ts" }])
@@ -246,29 +192,15 @@ const mcp = Command.make(
   "mcp",
   {
     model,
-    http: Flag.Int("http").pipe(
-      Flag.withDescription("Listen on this port of this machine (0: any) instead of standard input and output"),
+    http: count("http", "Listen on this port of this machine (0: any) instead of standard input and output").pipe(
       Flag.optional
     ),
-    memory: Flag.String("memory").pipe(
-      Flag.withDescription("Serve the memories of this namespace, as tools and resources, from the database"),
-      Flag.optional
-    ),
-    skills: Flag.String("skills").pipe(
-      Flag.withDescription("Serve the skills in this folder, as prompts, tools and resources"),
-      Flag.optional
-    ),
+    memory: text("memory", "Serve the memories of this namespace, as tools and resources, from the database"),
+    skills: text("skills", "Serve the skills in this folder, as prompts, tools and resources"),
     db,
-    file: Argument.String("file").pipe(
-      Argument.withDescription("A file that exports runners: each becomes a tool"),
-      Argument.optional
-    )
+    file: argument("file", "A file that exports runners: each becomes a tool").pipe(Argument.optional)
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./mcp.ts")),
-      (command) => command.run({ ...input, version })
-    )
+  loading(() => import("./mcp.ts"))
 ).pipe(
   Command.withDescription("Serve agents and workflows as tools, over the Model Context Protocol"),
   Command.withExamples([
@@ -282,14 +214,10 @@ const acp = Command.make(
   {
     model,
     db,
-    name: Flag.String("name").pipe(Flag.withDescription("Which of its runners; by default the first"), Flag.optional),
-    file: Argument.String("file").pipe(Argument.withDescription("A file that exports an agent"))
+    name: text("name", "Which of its runners; by default the first"),
+    file: argument("file", "A file that exports an agent")
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./acp.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./acp.ts"))
 ).pipe(
   Command.withDescription("Serve an agent to an editor, over the Agent Client Protocol"),
   Command.withExamples([{ command: "troupe acp --db troupe.db agent.ts", description: "With sessions that are kept" }])
@@ -299,29 +227,17 @@ const serve = Command.make(
   "serve",
   {
     model,
-    port: Flag.Int("port").pipe(Flag.withDescription("The port to listen on (0: any)"), Flag.withDefault(3000)),
-    host: Flag.String("host").pipe(
-      Flag.withDescription("The address to listen at, which clients call it by; by default this machine only"),
-      Flag.optional
-    ),
-    playground: Flag.Boolean("playground").pipe(
-      Flag.withDescription("Serve a page at / to run them and to see what happens"),
-      Flag.withDefault(false)
-    ),
-    expose: Flag.String("expose").pipe(
-      Flag.withDescription(
-        "What clients see beyond text, tool calls by name, and usage: arguments, results, reasoning, nested and errors, separated by commas; all or none. By default all with --playground on this machine only, and none otherwise"
-      ),
-      Flag.optional
+    port: count("port", "The port to listen on (0: any)").pipe(Flag.withDefault(3000)),
+    host: text("host", "The address to listen at, which clients call it by; by default this machine only"),
+    playground: yes("playground", "Serve a page at / to run them and to see what happens"),
+    expose: text(
+      "expose",
+      "What clients see beyond text, tool calls by name, and usage: arguments, results, reasoning, nested and errors, separated by commas; all or none. By default all with --playground on this machine only, and none otherwise"
     ),
     db,
-    file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners"))
+    file: runners
   },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./serve.ts")),
-      (command) => command.run(input)
-    )
+  loading(() => import("./serve.ts"))
 ).pipe(
   Command.withDescription("Serve agents and workflows over HTTP"),
   Command.withExamples([
@@ -331,23 +247,10 @@ const serve = Command.make(
   ])
 )
 
-const database = Flag.String("database").pipe(
-  Flag.withDescription("Where durable runs are kept: a file of SQLite, or postgres://...; by default TROUPE_DATABASE"),
-  Flag.optional
-)
-
 const worker = Command.make(
   "worker",
-  {
-    database,
-    model,
-    file: Argument.String("file").pipe(Argument.withDescription("A file that exports durable runners"))
-  },
-  (input) =>
-    Effect.flatMap(
-      Effect.promise(() => import("./worker.ts")),
-      (command) => command.run(input)
-    )
+  { database, model, file: argument("file", "A file that exports durable runners") },
+  loading(() => import("./worker.ts"))
 ).pipe(
   Command.withDescription("Execute durable runs, until it is stopped"),
   Command.withExamples([{ command: "troupe worker --database runs.db orders.ts" }])
@@ -355,10 +258,10 @@ const worker = Command.make(
 
 const oneRun = {
   database,
-  name: Argument.String("name").pipe(Argument.withDescription("The name of the durable definition")),
-  key: Argument.String("key").pipe(Argument.withDescription("The key of the run"))
+  name: argument("name", "The name of the durable definition"),
+  key: argument("key", "The key of the run")
 }
-const runsCommand = Effect.promise(() => import("./runs.ts"))
+const durable = () => import("./runs.ts")
 
 const runs = Command.make("runs").pipe(
   Command.withDescription("List, show, cancel, answer and retry durable runs"),
@@ -368,43 +271,43 @@ const runs = Command.make("runs").pipe(
       {
         database,
         json,
-        name: Flag.String("name").pipe(Flag.withDescription("Only runs of this definition"), Flag.optional),
+        name: text("name", "Only runs of this definition"),
         status: Flag.Literals("status", ["queued", "running", "suspended", "completed", "failed", "interrupted"]).pipe(
           Flag.withDescription("Only runs in this state"),
           Flag.optional
         ),
-        limit: Flag.Int("limit").pipe(Flag.withDescription("How many at most"), Flag.withDefault(50))
+        limit: count("limit", "How many at most").pipe(Flag.withDefault(50))
       },
-      (input) => Effect.flatMap(runsCommand, (command) => command.list(input))
+      loading(() => durable().then(({ list }) => ({ run: list })))
     ).pipe(Command.withDescription("List runs, the one that changed last first")),
-    Command.make("show", { ...oneRun, json }, (input) =>
-      Effect.flatMap(runsCommand, (command) => command.show(input))
+    Command.make(
+      "show",
+      { ...oneRun, json },
+      loading(() => durable().then(({ show }) => ({ run: show })))
     ).pipe(Command.withDescription("Show a run, what it waits for, and its steps")),
-    Command.make("cancel", oneRun, (input) => Effect.flatMap(runsCommand, (command) => command.cancel(input))).pipe(
-      Command.withDescription("Interrupt a run")
-    ),
-    Command.make("retry", oneRun, (input) => Effect.flatMap(runsCommand, (command) => command.retry(input))).pipe(
-      Command.withDescription("Have a run that failed or was interrupted go on")
-    ),
+    Command.make(
+      "cancel",
+      oneRun,
+      loading(() => durable().then(({ cancel }) => ({ run: cancel })))
+    ).pipe(Command.withDescription("Interrupt a run")),
+    Command.make(
+      "retry",
+      oneRun,
+      loading(() => durable().then(({ retry }) => ({ run: retry })))
+    ).pipe(Command.withDescription("Have a run that failed or was interrupted go on")),
     Command.make(
       "answer",
       {
         ...oneRun,
-        id: Argument.String("id").pipe(Argument.withDescription("What is answered, as `troupe runs show` lists it")),
-        happened: Flag.String("happened").pipe(
-          Flag.withDescription("The step has happened, with this result, as JSON"),
-          Flag.optional
-        ),
-        notHappened: Flag.Boolean("not-happened").pipe(
-          Flag.withDescription("The step has not happened: make it again"),
-          Flag.withDefault(false)
-        ),
-        giveUp: Flag.Boolean("give-up").pipe(Flag.withDescription("Fail the run"), Flag.withDefault(false)),
-        approve: Flag.Boolean("approve").pipe(Flag.withDescription("Approve the call"), Flag.withDefault(false)),
-        deny: Flag.String("deny").pipe(Flag.withDescription("Deny the call, for this reason"), Flag.optional),
-        signal: Flag.String("signal").pipe(Flag.withDescription("Send this JSON as the signal"), Flag.optional)
+        id: argument("id", "What is answered, as `troupe runs show` lists it"),
+        happened: text("happened", "The step has happened, with this result, as JSON"),
+        notHappened: yes("not-happened", "The step has not happened: make it again"),
+        giveUp: yes("give-up", "Fail the run"),
+        approve: yes("approve", "Approve the call"),
+        deny: text("deny", "Deny the call, for this reason"),
+        signal: text("signal", "Send this JSON as the signal")
       },
-      (input) => Effect.flatMap(runsCommand, (command) => command.answer(input))
+      loading(() => durable().then(({ answer }) => ({ run: answer })))
     ).pipe(Command.withDescription("Answer what a run waits for"))
   ])
 )

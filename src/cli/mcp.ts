@@ -14,6 +14,7 @@ import * as Skills from "../layers/skills/Skills.ts"
 import * as MemoryStore from "../layers/state/MemoryStore.ts"
 import * as Runner from "../Runner.ts"
 import { InvalidDefinition, type StoreError } from "../RunError.ts"
+import { version } from "../internal/version.generated.ts"
 import { databaseOf, defaultFile } from "./database.ts"
 import { orFailed } from "./execute.ts"
 import { badInput, type CliFailure, noModel } from "./failure.ts"
@@ -29,7 +30,6 @@ export interface Input {
   readonly db: Option.Option<string>
   readonly model: Option.Option<string>
   readonly http: Option.Option<number>
-  readonly version: string
 }
 
 /** Runs the command. */
@@ -51,7 +51,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     }
     const server = yield* define({
       name: file === undefined ? "troupe" : path.parse(file).name,
-      version: input.version,
+      version,
       tools,
       registrations,
       ...(port === undefined ? {} : { http: { port } })

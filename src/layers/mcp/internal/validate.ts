@@ -13,13 +13,16 @@ const draftOf = (schema: { readonly [key: string]: unknown }): SchemaDraft => {
   return dialect.includes("2019-09") ? "2019-09" : "2020-12"
 }
 
-/** How long the first check of a schema may take. Milliseconds. */
+/** How long the first check of a schema may work. Milliseconds. */
 const patience = 500
-/** How long one may take at least, once checks of its schema have taken too long. Milliseconds. */
+/** How long one may work at least, once checks of its schema have taken too long. Milliseconds. */
 const leastPatience = 20
 
-/** How often a check is made at most that was stopped while the machine did other things. */
-const attempts = 4
+/** How long this thread has worked; in Node before 23.9, all threads. A machine that does other things does not count. Milliseconds. */
+const timeWorked = (): number => {
+  const { system, user } = process.threadCpuUsage?.() ?? process.cpuUsage()
+  return (system + user) / 1000
+}
 
 let context: Context | undefined
 
@@ -39,18 +42,15 @@ const bounded = <A>(run: () => A, ms: number): A => {
 export type Check = (value: unknown) => string | undefined
 
 /**
- * Makes the check of a schema. A schema that is itself broken refuses nothing: its server knows better. A value that cannot
- * be checked in time is refused, and the next check gets half the time, so that no schema of a server can keep the program
- * busy.
+ * Makes the check of a schema. A schema that is itself broken refuses nothing: its server knows better. A value whose check
+ * works for too long is refused, and the next check gets half the time, so that no schema of a server can keep the program
+ * busy. A check that was stopped before it had worked for its time is made again, with more of the clock's.
  */
-export const checker = (schema: { readonly [key: string]: unknown }): Check => {
+export const checker = (schema: { readonly [key: string]: unknown }, worked = timeWorked): Check => {
   let validator: Validator | undefined
   let ms = patience
-  const check = (value: unknown): string | undefined => {
-    if (validator === undefined) {
-      const library = require("@cfworker/json-schema") as { readonly Validator: typeof Validator }
-      validator = new library.Validator(schema, draftOf(schema), false)
-    }
+  const check = (value: unknown, library: { readonly Validator: typeof Validator }): string | undefined => {
+    validator ??= new library.Validator(schema, draftOf(schema), false)
     const { errors, valid } = validator.validate(value)
     if (valid) return undefined
     // Each error is followed by those inside of it, which say it more exactly.
@@ -60,21 +60,24 @@ export const checker = (schema: { readonly [key: string]: unknown }): Check => {
     )
     return [...new Set(found)].slice(0, 8).join("; ").slice(0, 2000)
   }
-  const attempt = (value: unknown, left: number): string | undefined => {
-    const before = process.cpuUsage()
-    try {
-      return bounded(() => check(value), ms)
-    } catch (error) {
-      if (error instanceof RangeError) return "it is nested too deeply to be checked, or the schema refers to itself"
-      if ((error as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") return undefined
-      // It was stopped halfway.
-      validator = undefined
-      const { system, user } = process.cpuUsage(before)
-      if (left > 1 && (system + user) / 1000 < ms / 2) return attempt(value, left - 1)
-      const taken = ms
-      ms = Math.max(leastPatience, Math.floor(ms / 2))
-      return `it could not be checked within ${taken} ms, because the schema takes too long to check`
+  return (value) => {
+    // Loaded before: that takes the time of a disk.
+    const library = require("@cfworker/json-schema") as { readonly Validator: typeof Validator }
+    const begun = worked()
+    for (let timeout = ms; ; timeout *= 2) {
+      try {
+        return bounded(() => check(value, library), timeout)
+      } catch (error) {
+        if (error instanceof RangeError) return "it is nested too deeply to be checked, or the schema refers to itself"
+        if ((error as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") return undefined
+        // It was stopped halfway.
+        validator = undefined
+        // The clock and the time worked are never quite the same. The last condition ends it where the system tells no time.
+        if (worked() - begun < ms / 2 && timeout < 100 * ms) continue
+        const taken = ms
+        ms = Math.max(leastPatience, Math.floor(ms / 2))
+        return `it could not be checked within ${taken} ms, because the schema takes too long to check`
+      }
     }
   }
-  return (value) => attempt(value, attempts)
 }

@@ -1,4 +1,5 @@
 /** MCP servers behind an address: streamable HTTP and SSE, tokens, lost sessions and connections, sockets. */
+import type * as http from "node:http"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
@@ -215,6 +216,21 @@ describe("streamable HTTP", () => {
       yield* Fiber.interruptAll(fibers)
       yield* eventually(() => server.calls.filter((name) => name === "cancelled").length === 5)
       yield* eventually(() => server.hanging() === 0)
+    })
+  )
+
+  it.live("releases the connection of an interrupted call that the server does not begin to answer", () =>
+    Effect.gen(function* () {
+      const silent: Array<http.ServerResponse> = []
+      const server = yield* httpServer({
+        front: (_, response, body) =>
+          /"tools\/call"|"notifications\/cancelled"/.test(body) && silent.push(response) > 0
+      })
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+      const fiber = yield* Effect.forkChild(call(tools, "safe"))
+      yield* eventually(() => silent.length === 1)
+      yield* Fiber.interrupt(fiber)
+      yield* eventually(() => silent.length === 2 && silent[0]!.closed)
     })
   )
 

@@ -4,6 +4,7 @@ import type { IncomingMessage, RequestOptions } from "node:http"
 import { Readable } from "node:stream"
 import type { AuthorizationAddresses } from "./authorizationAddresses.ts"
 import * as Limits from "./limits.ts"
+import { withParts } from "./response.ts"
 
 /** How long one request to an authorization server may take, with its answer. Milliseconds. */
 const patience = 30_000
@@ -95,11 +96,9 @@ const withOwnMetadata = (response: Response, { addresses, warn }: AuthorizationF
     return `ignored=""`
   })
   if (kept === header) return response
-  const { body, redirected, status, statusText, url } = response
   const headers = new Headers(response.headers)
   headers.set("www-authenticate", kept)
-  const made = new Response(body, { headers, status, statusText })
-  return Object.defineProperties(made, { redirected: { value: redirected }, url: { value: url } })
+  return withParts(response, { headers })
 }
 
 /** A `fetch` that sends what the transports send by `inner`, and what the OAuth client sends within its rules. */

@@ -1,4 +1,5 @@
 /** How much a server may send. Pure; bundled into the I/O thread. */
+import { withParts } from "./response.ts"
 
 /** How many levels of a tool's result are taken; transcripts hold no more. */
 export const maxResultDepth = 64
@@ -55,7 +56,5 @@ export const boundedFetch =
         controller.error(Object.assign(new Error(message), { code: "TOO_LARGE" }))
       }
     })
-    const { headers, redirected, status, statusText, url } = response
-    const bounded = new Response(response.body.pipeThrough(bound), { headers, status, statusText })
-    return Object.defineProperties(bounded, { redirected: { value: redirected }, url: { value: url } })
+    return withParts(response, { body: response.body.pipeThrough(bound) })
   }

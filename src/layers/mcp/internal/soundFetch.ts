@@ -2,6 +2,7 @@
 import { eventStream, textOf } from "./eventStream.ts"
 import { isFields, parsed } from "./fields.ts"
 import type { Incoming } from "./incoming.ts"
+import { withParts } from "./response.ts"
 
 /** What the answers are read by. */
 export interface SoundParts {
@@ -12,16 +13,6 @@ export interface SoundParts {
   readonly maxChars: number
   /** Gets each question of the server that comes in the answer to a request, with that request. */
   readonly asked: (question: string | number, request: string | number) => void
-}
-
-const withBody = (
-  response: Response,
-  body: string | ReadableStream<Uint8Array>,
-  status = response.status
-): Response => {
-  const { headers, redirected, statusText, url } = response
-  const made = new Response(body, { headers, status, statusText })
-  return Object.defineProperties(made, { redirected: { value: redirected }, url: { value: url } })
 }
 
 /** The answer to a request, which it is known to be by where it came. */
@@ -47,7 +38,7 @@ const soundDocument = (
 ) => {
   const fields = metadata(document, response.url)
   const isRefused = isToken && response.ok && isFields(fields) && "error" in fields
-  return withBody(response, textOf(fields, text), isRefused ? 400 : response.status)
+  return withParts(response, { body: textOf(fields, text), ...(isRefused ? { status: 400 } : {}) })
 }
 
 interface Rpc {
@@ -67,15 +58,15 @@ const soundJson = async (response: Response, id: string | number | undefined, is
   // What a proxy in front says of a failure is shown as it is.
   if (id !== undefined && !response.ok) return response
   const text = await response.text()
-  if (id !== undefined) return withBody(response, soundAnswer(text, id, parts.incoming))
+  if (id !== undefined) return withParts(response, { body: soundAnswer(text, id, parts.incoming) })
   const whole = parsed(text)
-  if (whole === undefined) return withBody(response, text)
+  if (whole === undefined) return withParts(response, { body: text })
   return soundDocument(response, text, whole, isToken, parts)
 }
 
 /** A `fetch` whose JSON, events and tokens are sound, and whose streams end with an answer to their request. */
 export const soundFetch = (inner: typeof fetch, parts: SoundParts): typeof fetch => {
-  /** Ends the open streams, by the request that they answer. */
+  /** Gives up requests that are not answered to their end, by their ids. */
   const open = new Map<string | number, () => void>()
   const soundEvents = (response: Response, body: ReadableStream<Uint8Array>, id: string | number | undefined) => {
     const asked = (question: string | number) => {
@@ -85,13 +76,9 @@ export const soundFetch = (inner: typeof fetch, parts: SoundParts): typeof fetch
       if (id !== undefined) open.delete(id)
     })
     if (id !== undefined) open.set(id, leave)
-    return withBody(response, events)
+    return withParts(response, { body: events })
   }
-  return async (input, init) => {
-    const { id: sent, method, params } = messageOf(init)
-    const id = method === undefined ? undefined : sent
-    const response = await inner(input, init)
-    if (method === "notifications/cancelled" && params?.requestId !== undefined) open.get(params.requestId)?.()
+  const sound = async (response: Response, init: RequestInit | undefined, id: string | number | undefined) => {
     if (response.body === null) return response
     const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase()
     if (type === "text/event-stream") return soundEvents(response, response.body, id)
@@ -103,5 +90,19 @@ export const soundFetch = (inner: typeof fetch, parts: SoundParts): typeof fetch
       return soundDocument(response, text, Object.fromEntries(new URLSearchParams(text)), isToken, parts)
     }
     return response
+  }
+  return async (input, init) => {
+    const { id, method, params } = messageOf(init)
+    if (method === "notifications/cancelled" && params?.requestId !== undefined) open.get(params.requestId)?.()
+    if (method === undefined || id === undefined) return sound(await inner(input, init), init, undefined)
+    const controller = new AbortController()
+    const giveUp = () => controller.abort()
+    open.set(id, giveUp)
+    try {
+      const signal = init?.signal ? AbortSignal.any([init.signal, controller.signal]) : controller.signal
+      return await sound(await inner(input, { ...init, signal }), init, id)
+    } finally {
+      if (open.get(id) === giveUp) open.delete(id)
+    }
   }
 }

@@ -2,18 +2,16 @@
  * Agent skills in folders, after the public specification (agentskills.io): found, checked, read on demand, run and
  * written. This is the Layer of the port `services/Skills.ts`.
  */
-import * as fs from "node:fs"
-import { fileURLToPath } from "node:url"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
-import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
+import { directoryAt } from "../internal/files/directory.ts"
 import { page } from "../internal/files/text.ts"
 import * as Author from "./internal/author.ts"
 import * as Discover from "./internal/discover.ts"
@@ -264,19 +262,7 @@ const planOf = (options: ScriptOptions): Effect.Effect<Script.ScriptRunner, Inva
   })
 
 const realFolder = (folder: string | URL, what: string): Effect.Effect<string, InvalidDefinition> =>
-  Effect.try({
-    try: () => {
-      const real = fs.realpathSync(typeof folder === "string" ? folder : fileURLToPath(folder))
-      if (!fs.statSync(real).isDirectory()) throw new Error("it is a file")
-      return real
-    },
-    catch: (cause) =>
-      new InvalidDefinition({
-        subject: "Skills.layer",
-        problem: `its ${what} ${String(folder)} cannot be used: ${messageOf(cause)}`,
-        remedy: "Give a directory that exists"
-      })
-  })
+  directoryAt("Skills.layer", `${what} ${String(folder)}`, folder)
 
 /**
  * Writes a skill into the first folder of the Layer, or in place of the one of its name with `replace`. A new skill appears

@@ -184,6 +184,44 @@ describe("the tools on a sandbox", () => {
   })
 })
 
+it("each change of a repository has its own patch, and none where not all of it was read", async () => {
+  git("init", "-q")
+  for (const name of ["a.txt", "b.txt", "z.txt"]) fs.writeFileSync(path.join(root, name), "one\n")
+  const diffAfter = (work: () => void) =>
+    within({ edge: "runPromise", layer: () => Sandbox.layerLocal({ root }) }, ({ snapshots }) =>
+      Effect.gen(function* () {
+        const taken = yield* snapshots.take
+        work()
+        return yield* snapshots.diff(taken)
+      })
+    )
+  const linked = await diffAfter(() => {
+    fs.rmSync(path.join(root, "a.txt"))
+    fs.symlinkSync("z.txt", path.join(root, "a.txt"))
+    fs.writeFileSync(path.join(root, "b.txt"), "two\n")
+  })
+  assert.deepStrictEqual(
+    linked.map((one) => [one.path, one.patch?.match(/^diff --git .*$/gm)]),
+    [
+      ["a.txt", ["diff --git a/a.txt b/a.txt", "diff --git a/a.txt b/a.txt"]],
+      ["b.txt", ["diff --git a/b.txt b/b.txt"]]
+    ]
+  )
+  const large = await diffAfter(() => {
+    fs.writeFileSync(path.join(root, "b.txt"), "three\n")
+    fs.writeFileSync(path.join(root, "c.txt"), "line\n".repeat(1_000_000))
+    fs.writeFileSync(path.join(root, "z.txt"), "two\n")
+  })
+  assert.deepStrictEqual(
+    large.map((one) => [one.path, one.patch === undefined]),
+    [
+      ["b.txt", false],
+      ["c.txt", true],
+      ["z.txt", true]
+    ]
+  )
+})
+
 it("two agents at once have each a tree of their own, and a snapshot of one can be restored in another", async () => {
   git("init", "-q")
   fs.writeFileSync(path.join(root, "a.txt"), "one\n")

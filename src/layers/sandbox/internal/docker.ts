@@ -5,14 +5,13 @@
 import * as os from "node:os"
 import * as fs from "node:fs"
 import * as ByteSize from "effect/ByteSize"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Service } from "../../../services/Sandbox.ts"
 import { variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
-import * as Process from "../../internal/process/run.ts"
 import * as Spawner from "../../internal/process/spawner.ts"
 import { below, rootOf, snapshotsOf } from "./local.ts"
+import { output } from "./program.ts"
 import * as RootedFiles from "./rootedFiles.ts"
 import * as SkillCopies from "./skillCopies.ts"
 
@@ -153,16 +152,8 @@ const isRunning = (pid: number): boolean => {
 
 /** Runs the command line, and gives what it writes. */
 const docker = ({ env, program }: Cli, args: ReadonlyArray<string>): Effect.Effect<string, InvalidDefinition> =>
-  Process.run(
-    { command: program, args, cwd: "/", env, input: undefined, keep: 100_000, most: 1_000_000, graceMs: 1000 },
-    Duration.minutes(2)
-  ).pipe(
-    Effect.mapError(({ detail }) => invalid(`docker ${args[0]}: ${detail}`)),
-    Effect.flatMap(({ exitCode, stderr, stdout }) =>
-      exitCode === 0
-        ? Effect.succeed(new TextDecoder().decode(stdout).trim())
-        : Effect.fail(invalid(`docker ${args[0]}: ${new TextDecoder().decode(stderr).trim().slice(-500)}`))
-    )
+  output(program, args, { cwd: "/", env }).pipe(
+    Effect.mapBoth({ onSuccess: ({ text }) => text.trim(), onFailure: (detail) => invalid(`docker ${args[0]}: ${detail}`) })
   )
 
 /** Notes the id of the process in a file, by which it is signalled: ending `docker exec` ends nothing in the container. */

@@ -5,14 +5,11 @@
 import * as fs from "node:fs"
 import { devNull, tmpdir } from "node:os"
 import * as path from "node:path"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Change, type Snapshot, type Snapshots, WorkspaceError } from "../../../services/Sandbox.ts"
-import * as Process from "../../internal/process/run.ts"
 import { changedMeanwhile, unknownSnapshot } from "./copies.ts"
+import { type Output, output } from "./program.ts"
 
-const limits = { keep: 4 * 1024 * 1024, most: 64 * 1024 * 1024, graceMs: 1000 }
-const timeout = Duration.minutes(2)
 const prefix = "git:"
 
 /** Snapshots of a directory that has a `.git` itself. */
@@ -67,33 +64,32 @@ const knownTree = (root: string, snapshot: Snapshot): Effect.Effect<string, Work
 const changes = Effect.fnUntraced(function* (root: string, from: string, to: string) {
   const compare = ["diff-tree", "-r", "--no-renames", "--no-ext-diff", "--no-textconv"]
   const fields = (yield* git(root, [...compare, "--name-status", "-z", from, to])).split("\0")
-  const patches = (yield* git(root, [...compare, "-p", from, to])).split(/^(?=diff --git )/m)
+  const { isCut, text } = yield* outputOf(root, [...compare, "-p", from, to])
+  const patches = text.split(/^(?=diff --git )/m)
+  // The last one is not whole.
+  if (isCut) patches.pop()
   const found: Array<Change> = []
   for (let n = 0; n + 1 < fields.length; n += 2) {
     const change = fields[n] === "A" ? "added" : fields[n] === "D" ? "removed" : "modified"
-    const patch = patches[n / 2]
-    found.push({ path: fields[n + 1]!, change, ...(patch === undefined ? {} : { patch }) })
+    // A file that has become a link, or the other way round, has two.
+    const parts = fields[n] === "T" ? 2 : 1
+    const own = patches.splice(0, parts)
+    found.push({ path: fields[n + 1]!, change, ...(own.length < parts ? {} : { patch: own.join("") }) })
   }
   return found
 })
 
 /** Runs git; hooks and external programs are off by `environment` and these settings. */
+const outputOf = (root: string, args: ReadonlyArray<string>, index?: string): Effect.Effect<Output, WorkspaceError> =>
+  output("git", ["-c", `core.hooksPath=${devNull}`, "-c", "advice.addEmbeddedRepo=false", ...args], {
+    cwd: root,
+    env: { GIT_OPTIONAL_LOCKS: "0", ...(index === undefined ? {} : { GIT_INDEX_FILE: index }) }
+  }).pipe(Effect.mapError((detail) => failed(`git ${args[0]}: ${detail}`)))
+
+/** All that git writes. */
 const git = (root: string, args: ReadonlyArray<string>, index?: string): Effect.Effect<string, WorkspaceError> =>
-  Process.run(
-    {
-      command: "git",
-      args: ["-c", `core.hooksPath=${devNull}`, "-c", "advice.addEmbeddedRepo=false", ...args],
-      cwd: root,
-      env: { GIT_OPTIONAL_LOCKS: "0", ...(index === undefined ? {} : { GIT_INDEX_FILE: index }) },
-      input: undefined,
-      ...limits
-    },
-    timeout
-  ).pipe(
-    Effect.mapError(({ detail }) => failed(`git: ${detail}`)),
-    Effect.flatMap(({ exitCode, stderr, stdout }) =>
-      exitCode === 0
-        ? Effect.succeed(new TextDecoder().decode(stdout))
-        : Effect.fail(failed(`git ${args[0]} failed: ${new TextDecoder().decode(stderr).trim().slice(-500)}`))
-    )
+  Effect.flatMap(outputOf(root, args, index), ({ isCut, text }) =>
+    isCut
+      ? Effect.fail(new WorkspaceError({ reason: "TooLarge", detail: `git ${args[0]} says more than is read of it` }))
+      : Effect.succeed(text)
   )

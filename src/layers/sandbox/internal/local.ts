@@ -1,11 +1,10 @@
 /** The user's own machine as a place to work: a fence for files, and none for commands. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
-import { messageOf } from "../../../internal/message.ts"
-import { InvalidDefinition } from "../../../RunError.ts"
+import type { InvalidDefinition } from "../../../RunError.ts"
 import type { Service, Snapshots } from "../../../services/Sandbox.ts"
+import { directoryAt } from "../../internal/files/directory.ts"
 import * as Process from "../../internal/process/run.ts"
 import * as Copies from "./copies.ts"
 import type { FileSystem } from "effect/FileSystem"
@@ -22,19 +21,7 @@ export interface Options {
 
 /** The real path of a workspace. Fails for one that is not a directory. */
 export const rootOf = (subject: string, root: string | URL): Effect.Effect<string, InvalidDefinition> =>
-  Effect.try({
-    try: () => {
-      const real = fs.realpathSync(typeof root === "string" ? root : fileURLToPath(root))
-      if (!fs.statSync(real).isDirectory()) throw new Error("it is a file")
-      return real
-    },
-    catch: (cause) =>
-      new InvalidDefinition({
-        subject: `${subject} for ${String(root)}`,
-        problem: `its root cannot be used: ${messageOf(cause)}`,
-        remedy: "Give a directory that exists"
-      })
-  })
+  directoryAt(`${subject} for ${String(root)}`, "root", root)
 
 /** Snapshots by git where the workspace is a repository, and copies elsewhere. */
 export const snapshotsOf = (root: string, files: FileSystem): Snapshots =>

@@ -2,11 +2,10 @@
 import * as fs from "node:fs"
 import { devNull, tmpdir } from "node:os"
 import * as path from "node:path"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { InvalidDefinition } from "../../../RunError.ts"
-import * as Process from "../../internal/process/run.ts"
 import { rootOf } from "./local.ts"
+import { output } from "./program.ts"
 
 /** Which tree. */
 export interface Options {
@@ -41,21 +40,7 @@ const invalid = (problem: string) =>
   new InvalidDefinition({ subject, problem, remedy: "Give the directory of a git repository, and a commit of it" })
 
 const git = (cwd: string, args: ReadonlyArray<string>): Effect.Effect<void, InvalidDefinition> =>
-  Process.run(
-    {
-      command: "git",
-      args: ["-c", `core.hooksPath=${devNull}`, ...args],
-      cwd,
-      env: {},
-      input: undefined,
-      keep: 4000,
-      most: 1_000_000,
-      graceMs: 1000
-    },
-    Duration.minutes(2)
-  ).pipe(
-    Effect.mapError(({ detail }) => invalid(`git: ${detail}`)),
-    Effect.flatMap(({ exitCode, stderr }) =>
-      exitCode === 0 ? Effect.void : Effect.fail(invalid(`git: ${new TextDecoder().decode(stderr).trim()}`))
-    )
+  output("git", ["-c", `core.hooksPath=${devNull}`, ...args], { cwd, env: {} }).pipe(
+    Effect.mapError((detail) => invalid(`git: ${detail}`)),
+    Effect.asVoid
   )

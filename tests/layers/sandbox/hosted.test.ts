@@ -4,7 +4,8 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Readable, Writable } from "node:stream"
 import type { Experimental_SandboxSession } from "@ai-sdk/provider-utils"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
+import { ChildProcess } from "effect/process"
 import { assert, describe, it } from "vitest"
 import { Sandbox, Skills } from "troupe"
 import { commandLaws, filesLaws, within } from "../../support/sandboxLaws.ts"
@@ -124,6 +125,25 @@ describe("a hosted sandbox", () => {
     fs.rmSync(path.dirname(path.dirname(place)), { recursive: true, force: true })
     assert.match(place, /^\/tmp\/troupe-skills-[\w-]+\/\w{32}\/note$/)
     assert.deepStrictEqual([mode.slice(0, 10), twice, note], ["-r--r--r--", `twice ${place}`, "from the skill"])
+  })
+
+  it("interruption ends a command that the sandbox does not start, and tells it so", async () => {
+    let signal: AbortSignal | undefined
+    const stuck: Sandbox.Session = {
+      ...session(),
+      spawn: (options) => {
+        signal = options.abortSignal
+        return new Promise(() => {})
+      }
+    }
+    await within({ ...subject, layer: () => Sandbox.layerAiSdk(stuck) }, ({ processes }) =>
+      Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(Effect.scoped(processes.spawn(ChildProcess.make("ls"))))
+        yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+    assert.isTrue(signal?.aborted)
   })
 
   it("a session of the AI SDK has its shape", () => {

@@ -18,6 +18,8 @@ import {
   TestModel,
   Workspace
 } from "troupe"
+import * as Copies from "../../../src/layers/sandbox/internal/copies.ts"
+import * as MemoryFiles from "../../../src/layers/sandbox/internal/memoryFiles.ts"
 import { Engine } from "../../support/codeEngine.ts"
 import { commandLaws, filesLaws, groupLaws, linkLaws, output, raceLaws, within } from "../../support/sandboxLaws.ts"
 import { folderOfEachTest } from "../../support/temporaryFolder.ts"
@@ -182,6 +184,26 @@ describe("the tools on a sandbox", () => {
     )
     assert.isTrue(Exit.isFailure(exit))
   })
+})
+
+it("snapshots that do not fit are not kept in part", async () => {
+  const take = (text: string) =>
+    Effect.andThen(files.writeFileString("/a.txt", text), Effect.exit(Effect.suspend(() => snapshots.take)))
+  const files = MemoryFiles.make({})
+  const snapshots = Copies.make(files, 10)
+  const taken = await Effect.runPromise(Effect.forEach(["four", "too much", "five!"], take))
+  assert.deepStrictEqual(taken.map(Exit.isSuccess), [true, false, true])
+})
+
+it("a directory is not copied to where nothing may be written", async () => {
+  const exists = await within({ edge: "runPromise", layer: () => Sandbox.layerMemory() }, ({ files }) =>
+    Effect.gen(function* () {
+      yield* files.makeDirectory("/hooks")
+      yield* Effect.exit(files.copy("/hooks", "/.git/hooks"))
+      return yield* files.exists("/.git")
+    })
+  )
+  assert.isFalse(exists)
 })
 
 it("each change of a repository has its own patch, and none where not all of it was read", async () => {

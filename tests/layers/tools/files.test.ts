@@ -61,6 +61,12 @@ for (const edge of Object.keys(edges)) {
       assert.deepStrictEqual(below["entries"], [{ path: "src/deep/c.ts", type: "file" }])
     })
 
+    it.skipIf(process.platform === "win32")("keeps who may read and write a file", async () => {
+      fs.chmodSync(path.join(root, "a.txt"), 0o666)
+      await tools().ok("edit_file", { path: "a.txt", find: "two", replace: "2" })
+      assert.strictEqual(fs.statSync(path.join(root, "a.txt")).mode & 0o777, 0o666)
+    })
+
     it("reads a file, or some lines, and says what is left", async () => {
       assert.deepStrictEqual(await tools().ok("read_file", { path: "./src/../a.txt" }), {
         content: "one\ntwo\nthree",

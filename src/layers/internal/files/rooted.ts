@@ -165,14 +165,13 @@ const write = (place: Place, given: string, content: string | Uint8Array, unique
       if (old !== undefined && !old.isFile())
         throw old.isSymbolicLink() ? outside(given) : toError(given, { code: "EISDIR" })
       const temporary = held.at(`.${unique}.tmp`)
-      const fd = fs.openSync(
-        temporary,
-        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-        old === undefined ? 0o644 : old.mode & 0o777
-      )
+      const mode = old === undefined ? 0o644 : old.mode & 0o777
+      const fd = fs.openSync(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
       try {
         try {
           held.check()
+          // What the process takes from the modes of new files is not taken from this one.
+          if (old !== undefined && (fs.fstatSync(fd).mode & 0o777) !== mode) fs.fchmodSync(fd, mode)
           fs.writeFileSync(fd, content)
         } finally {
           fs.closeSync(fd)

@@ -6,6 +6,7 @@ import type { PlatformError } from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import { type Denied, isBelowGit } from "./denied.ts"
 import { belowGit, FileToolError, outside, toError } from "./errors.ts"
+import { namesOf, parentOf } from "./names.ts"
 
 /** An entry of a directory. */
 export interface Entry {
@@ -86,7 +87,7 @@ const read = Effect.fnUntraced(function* (
 const write = Effect.fnUntraced(function* (place: Place, given: string, content: string, unique: string) {
   const { files } = place
   const path = yield* writable(place, given)
-  const parent = path.slice(0, path.lastIndexOf("/")) || "/"
+  const parent = parentOf(path)
   yield* asked(given, files.makeDirectory(parent, { recursive: true }))
   const old = yield* Effect.catchIf(
     asked(given, files.lstat(path)),
@@ -107,15 +108,16 @@ const write = Effect.fnUntraced(function* (place: Place, given: string, content:
 
 /** The path of what exists, links resolved. */
 const existing = Effect.fnUntraced(function* (place: Place, given: string) {
-  yield* allow(place, given, yield* namesOf(given))
-  const real = yield* asked(given, place.files.realPath(`/${(yield* namesOf(given)).join("/")}`))
+  const names = yield* below(given)
+  yield* allow(place, given, names)
+  const real = yield* asked(given, place.files.realPath(`/${names.join("/")}`))
   yield* allow(place, given, partsOf(real))
   return real
 })
 
 /** The same for a file that may not exist yet, nor the directories above it. */
 const writable = Effect.fnUntraced(function* (place: Place, given: string) {
-  const names = yield* namesOf(given)
+  const names = yield* below(given)
   if (names.length === 0) return yield* toError(given, { code: "EISDIR" })
   yield* allowWriting(place, given, names)
   for (let known = names.length; ; known--) {
@@ -132,20 +134,16 @@ const writable = Effect.fnUntraced(function* (place: Place, given: string) {
   }
 })
 
-const partsOf = (path: string): ReadonlyArray<string> => path.split("/").filter((name) => name !== "")
+/** The names of an absolute path. */
+const partsOf = (path: string): ReadonlyArray<string> => namesOf(path) ?? []
 
 /** The names of a path as it is written. Fails for one that leads out. */
-const namesOf = (given: string): Effect.Effect<ReadonlyArray<string>, FileToolError> => {
+const below = (given: string): Effect.Effect<ReadonlyArray<string>, FileToolError> => {
   const refuse = (detail: string) => Effect.fail(new FileToolError({ path: given, reason: "Outside", detail }))
   if (given.includes("\0")) return refuse("a path cannot contain null bytes")
   if (/^([/\\]|[a-z]:)/i.test(given)) return refuse("paths are relative to the directory of the tools")
-  const names: Array<string> = []
-  for (const name of given.split("/")) {
-    if (name === "" || name === ".") continue
-    if (name !== "..") names.push(name)
-    else if (names.pop() === undefined) return Effect.fail(outside(given))
-  }
-  return Effect.succeed(names)
+  const names = namesOf(given)
+  return names === undefined ? Effect.fail(outside(given)) : Effect.succeed(names)
 }
 
 const allow = (place: Place, given: string, names: ReadonlyArray<string>): Effect.Effect<void, FileToolError> =>

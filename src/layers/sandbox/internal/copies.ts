@@ -26,8 +26,8 @@ export const changedMeanwhile = (changes: ReadonlyArray<Change>): WorkspaceError
     paths: changes.slice(0, 50).map(({ path }) => path)
   })
 
-/** Snapshots of the files of a sandbox, except those below a `.git`. */
-export const make = (files: FileSystem.FileSystem): Snapshots => {
+/** Snapshots of the files of a sandbox, except those below a `.git`; they hold at most so many bytes. */
+export const make = (files: FileSystem.FileSystem, most = maxKept): Snapshots => {
   const manifests = new Map<string, Manifest>()
   const contents = new Map<string, Uint8Array>()
   const manifestOf = (snapshot: Snapshot) => {
@@ -35,9 +35,10 @@ export const make = (files: FileSystem.FileSystem): Snapshots => {
     return found === undefined ? Effect.fail(unknownSnapshot(snapshot)) : Effect.succeed(found)
   }
   const take = Effect.gen(function* () {
-    const manifest = yield* read(files, contents)
-    const kept = [...contents.values()].reduce((sum, { length }) => sum + length, 0)
-    if (kept > maxKept) return yield* tooLarge(`snapshots hold more than ${maxKept} bytes together`)
+    const { fresh, manifest } = yield* read(files, contents)
+    const kept = [...contents.values(), ...fresh.values()].reduce((sum, { length }) => sum + length, 0)
+    if (kept > most) return yield* tooLarge(`snapshots hold more than ${most} bytes together`)
+    for (const [hash, content] of fresh) contents.set(hash, content)
     const id = `copy:${hashOf(new TextEncoder().encode([...manifest].map((file) => file.join("\0")).join("\n")))}`
     manifests.set(id, manifest)
     return { id }
@@ -78,9 +79,10 @@ const changes = (before: Manifest, after: Manifest): ReadonlyArray<Change> =>
     return [{ path, change: old === undefined ? "added" : now === undefined ? "removed" : "modified" }]
   })
 
-/** Reads all files, and keeps what is new of their contents. */
-const read = Effect.fnUntraced(function* (files: FileSystem.FileSystem, contents: Map<string, Uint8Array>) {
+/** Reads all files, and gives what is new of their contents. */
+const read = Effect.fnUntraced(function* (files: FileSystem.FileSystem, known: ReadonlyMap<string, Uint8Array>) {
   const found = new Map<string, string>()
+  const fresh = new Map<string, Uint8Array>()
   const waiting: Array<string> = [""]
   let bytes = 0
   for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
@@ -96,10 +98,10 @@ const read = Effect.fnUntraced(function* (files: FileSystem.FileSystem, contents
         )
       }
       const hash = hashOf(content)
-      if (!contents.has(hash)) contents.set(hash, content)
+      if (!known.has(hash)) fresh.set(hash, content)
       found.set(path, hash)
     }
     yield* Effect.yieldNow
   }
-  return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
+  return { fresh, manifest: new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1))) }
 })

@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import * as Bytes from "../../internal/bytes.ts"
 import { belowGit, FileToolError, isThere, outside, toError } from "../../internal/files/errors.ts"
 import { isBelowGit } from "../../internal/files/denied.ts"
+import { namesOf } from "../../internal/files/names.ts"
 
 type PlatformFailure = PlatformError.PlatformError
 type Result<A, R = never> = Effect.Effect<A, PlatformFailure, R>
@@ -88,40 +89,64 @@ export const infoOf = (
 
 /** A path of the workspace in its one form. Fails for one that leads out, by `..` or a null byte. */
 export const normal = (method: string, path: string): Result<string> => {
-  const names: Array<string> = []
-  const refuse = () => Effect.fail(failure(method, path, outside(path)))
-  if (path.includes("\0")) return refuse()
-  for (const name of path.split("/")) {
-    if (name === "" || name === ".") continue
-    if (name !== "..") names.push(name)
-    else if (names.pop() === undefined) return refuse()
-  }
-  return Effect.succeed(`/${names.join("/")}`)
+  const names = path.includes("\0") ? undefined : namesOf(path)
+  return names === undefined
+    ? Effect.fail(failure(method, path, outside(path)))
+    : Effect.succeed(`/${names.join("/")}`)
 }
 
-/** The names of a path. */
-export const partsOf = (path: string): ReadonlyArray<string> => path.split("/").filter((name) => name !== "")
-
-/** Where the next read or write of an open file is. */
-export interface Cursor {
-  at: number
+/** What a sandbox can do with an open file. */
+export interface Opened {
+  readonly stat: Result<FileSystem.File.Info>
+  /** The bytes from a position on, at most so many. */
+  readonly read: (at: number, size: number) => Result<Uint8Array>
+  /** Writes at a position, and returns how many bytes were written. */
+  readonly write: (at: number, bytes: Uint8Array) => Result<number>
+  readonly truncate: (length: number) => Result<void>
+  readonly sync?: Result<void>
+  /** Where its end is, for a file whose writes are appended by the sandbox. */
+  readonly end?: Result<number>
 }
 
-/** Moves the cursor. */
-export const seekBy =
-  (cursor: Cursor): FileSystem.File["seek"] =>
-  (offset, from) =>
-    Effect.sync(() => {
-      cursor.at = from === "start" ? Number(offset) : cursor.at + Number(offset)
-      return BigInt(cursor.at)
+/** An open file, with the place of the next read or write. */
+export const fileOf = ({ end, read, stat, sync = Effect.void, truncate, write }: Opened): FileSystem.File => {
+  let cursor = 0
+  const piece = (size: number, position: bigint | undefined) =>
+    Effect.suspend(() => read(position === undefined ? cursor : Number(position), size)).pipe(
+      Effect.tap((bytes) =>
+        Effect.sync(() => {
+          if (position === undefined) cursor += bytes.length
+        })
+      )
+    )
+  const append = Effect.fnUntraced(function* (bytes: Uint8Array): Effect.fn.Return<number, PlatformFailure> {
+    if (end !== undefined) cursor = yield* end
+    const written = yield* write(cursor, bytes)
+    cursor += written
+    return written
+  })
+  return {
+    [FileSystem.FileTypeId]: FileSystem.FileTypeId,
+    stat,
+    sync,
+    seek: (offset, from) =>
+      Effect.sync(() => {
+        cursor = from === "start" ? Number(offset) : cursor + Number(offset)
+        return BigInt(cursor)
+      }),
+    read: (buffer, options) =>
+      Effect.map(piece(buffer.length, options?.position), (bytes) => {
+        buffer.set(bytes)
+        return bytes.length
+      }),
+    readAlloc: (size, options) =>
+      Effect.map(piece(size, options?.position), (bytes) => (bytes.length === 0 ? Option.none() : Option.some(bytes))),
+    truncate: (length = 0) => truncate(length),
+    write: append,
+    writeAll: Effect.fnUntraced(function* (bytes) {
+      for (let done = 0; done < bytes.length;) done += yield* append(bytes.subarray(done))
     })
-
-/** The bytes at a position, or at the cursor, which then is behind them. */
-export const pieceOf = (cursor: Cursor, bytes: Uint8Array, size: number, position: bigint | undefined): Uint8Array => {
-  const from = position === undefined ? cursor.at : Number(position)
-  const piece = bytes.slice(from, from + size)
-  if (position === undefined) cursor.at += piece.length
-  return piece
+  }
 }
 
 /** A file system of what a sandbox can do. Nothing below a `.git` is written by it. */
@@ -130,7 +155,7 @@ export const make = (core: Core): FileSystem.FileSystem => {
     Effect.flatMap(normal(method, path), work)
   const change = <A, R>(method: string, path: string, work: (path: string) => Result<A, R>): Result<A, R> =>
     at(method, path, (path) =>
-      isBelowGit(partsOf(path)) ? Effect.fail(failure(method, path, belowGit(path))) : work(path)
+      isBelowGit(namesOf(path) ?? []) ? Effect.fail(failure(method, path, belowGit(path))) : work(path)
     )
   const open: FileSystem.FileSystem["open"] = (path, { flag = "r", mode = 0o644, noFollow = false } = {}) =>
     (flag === "r" ? at : change)("open", path, (path) => core.open(path, { flag, mode, noFollow }))
@@ -140,6 +165,8 @@ export const make = (core: Core): FileSystem.FileSystem => {
     flag === "w"
       ? change("writeFile", path, (path) => core.write(path, bytes, mode))
       : Effect.scoped(Effect.flatMap(open(path, { flag, mode }), (file) => file.writeAll(bytes)))
+  const makeDirectory: FileSystem.FileSystem["makeDirectory"] = (path, { recursive = false } = {}) =>
+    change("makeDirectory", path, (path) => core.makeDirectory(path, recursive))
   const unable = (method: string) => (path: string) => Effect.fail(unsupported(method, path))
   return FileSystem.make({
     access: (path) => Effect.asVoid(at("access", path, core.stat)),
@@ -152,8 +179,7 @@ export const make = (core: Core): FileSystem.FileSystem => {
     open,
     readFile,
     writeFile,
-    makeDirectory: (path, { recursive = false } = {}) =>
-      change("makeDirectory", path, (path) => core.makeDirectory(path, recursive)),
+    makeDirectory,
     remove: (path, { force = false, recursive = false } = {}) => {
       const removed = change("remove", path, (path) => core.remove(path, recursive))
       return force
@@ -167,7 +193,7 @@ export const make = (core: Core): FileSystem.FileSystem => {
     rename: (from, to) => change("rename", from, (from) => change("rename", to, (to) => core.rename(from, to))),
     chmod: (path, mode) => change("chmod", path, (path) => core.chmod(path, mode)),
     copyFile: (from, to) => Effect.flatMap(readFile(from), (bytes) => writeFile(to, bytes)),
-    copy: (from, to, { overwrite = false } = {}) => copy(core, { readFile, writeFile }, { from, to, overwrite }),
+    copy: (from, to, { overwrite = false } = {}) => copy(core, { makeDirectory, readFile, writeFile }, { from, to, overwrite }),
     truncate: (path, length) =>
       Effect.scoped(Effect.flatMap(open(path, { flag: "r+" }), (file) => file.truncate(length))),
     ...temporary(core, change),
@@ -227,7 +253,7 @@ interface Copying {
 /** Copies files and directories. Links are not copied. */
 const copy = (
   core: Core,
-  io: Pick<FileSystem.FileSystem, "readFile" | "writeFile">,
+  io: Pick<FileSystem.FileSystem, "makeDirectory" | "readFile" | "writeFile">,
   { from, overwrite, to }: Copying
 ): Result<void> =>
   Effect.gen(function* () {
@@ -241,7 +267,7 @@ const copy = (
     if (type !== "Directory" || `${target}/`.startsWith(`${source}/`)) {
       return yield* failure("copy", from, toError(from, { code: "EISDIR" }))
     }
-    if (Option.isNone(there)) yield* core.makeDirectory(target, true)
+    if (Option.isNone(there)) yield* io.makeDirectory(target, { recursive: true })
     for (const { name, type } of yield* core.list(source)) {
       if (type !== "File" && type !== "Directory") continue
       yield* copy(core, io, { from: joined(source, name), to: joined(target, name), overwrite })

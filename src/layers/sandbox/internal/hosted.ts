@@ -86,6 +86,8 @@ const processesOf = (session: Session) =>
   spawner(
     Effect.fnUntraced(function* (command, hasInput) {
       const abort = new AbortController()
+      // What the session begins to start and has not started is the signal's to end.
+      yield* Effect.addFinalizer(() => Effect.sync(() => abort.abort()))
       const cwd = yield* Files.normal("spawn", `/${command.options.cwd ?? ""}`)
       const process = yield* Effect.acquireRelease(
         Effect.tryPromise({
@@ -99,11 +101,8 @@ const processesOf = (session: Session) =>
             }),
           catch: processFailure("spawn")
         }),
-        (process) =>
-          Effect.andThen(
-            Effect.ignore(kill(process)),
-            Effect.sync(() => abort.abort())
-          )
+        (process) => Effect.ignore(kill(process)),
+        { interruptible: true }
       )
       return handleOf(process)
     })

@@ -1,9 +1,10 @@
 /** The files of a sandbox elsewhere, by the operations of its session and a few commands of its shell. */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import { FileToolError, outside, toError } from "../../internal/files/errors.ts"
+import { parentOf } from "../../internal/files/names.ts"
 import * as Files from "./fileSystem.ts"
 import { type PathOptions, quote, type Session } from "./session.ts"
 
@@ -13,7 +14,6 @@ const types = { file: "File", directory: "Directory", symlink: "SymbolicLink", o
 
 /** The session's name of a path of the workspace. */
 export const nameOf = (path: string): string => (path === "/" ? "." : `.${path}`)
-const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/"
 
 /** The file system of a session. */
 export const filesOf = (session: Session): FileSystem.FileSystem => {
@@ -192,37 +192,22 @@ const contentOf = (io: Opened, real: string, known: Uint8Array | undefined) => {
 
 const fileOf = (io: Opened, real: string, known: Uint8Array | undefined, appends: boolean): FileSystem.File => {
   const { all, save } = contentOf(io, real, known)
-  const cursor: Files.Cursor = { at: 0 }
-  const read = (size: number, position: bigint | undefined) =>
-    Effect.map(all, (bytes) => Files.pieceOf(cursor, bytes, size, position))
-  const write = (piece: Uint8Array) =>
-    Effect.flatMap(all, (bytes) => {
-      if (appends) cursor.at = bytes.length
-      const next = new Uint8Array(Math.max(bytes.length, cursor.at + piece.length))
-      next.set(bytes)
-      next.set(piece, cursor.at)
-      cursor.at += piece.length
-      return Effect.as(save(next), piece.length)
-    })
-  return {
-    [FileSystem.FileTypeId]: FileSystem.FileTypeId,
+  return Files.fileOf({
     stat: io.stat(real),
-    seek: Files.seekBy(cursor),
-    sync: Effect.void,
-    read: (buffer, options) =>
-      Effect.map(read(buffer.length, options?.position), (piece) => {
-        buffer.set(piece)
-        return piece.length
+    read: (at, size) => Effect.map(all, (bytes) => bytes.slice(at, at + size)),
+    write: (at, piece) =>
+      Effect.flatMap(all, (bytes) => {
+        const next = new Uint8Array(Math.max(bytes.length, at + piece.length))
+        next.set(bytes)
+        next.set(piece, at)
+        return Effect.as(save(next), piece.length)
       }),
-    readAlloc: (size, options) =>
-      Effect.map(read(size, options?.position), (piece) => (piece.length === 0 ? Option.none() : Option.some(piece))),
-    truncate: (length = 0) =>
+    truncate: (length) =>
       Effect.flatMap(all, (bytes) => {
         const next = new Uint8Array(length)
         next.set(bytes.subarray(0, length))
         return save(next)
       }),
-    write,
-    writeAll: (piece) => Effect.asVoid(write(piece))
-  }
+    ...(appends ? { end: Effect.map(all, ({ length }) => length) } : {})
+  })
 }

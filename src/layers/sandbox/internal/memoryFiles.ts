@@ -1,8 +1,9 @@
 /** Files in memory, as Effect's port. There are no links in it. */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
+import type * as FileSystem from "effect/FileSystem"
+import { InvalidDefinition } from "../../../RunError.ts"
 import { type FileToolError, toError } from "../../internal/files/errors.ts"
+import { namesOf, parentOf } from "../../internal/files/names.ts"
 import * as Files from "./fileSystem.ts"
 
 interface Stored {
@@ -23,10 +24,12 @@ interface Store {
 export const make = (initial: Readonly<Record<string, string | Uint8Array>>): FileSystem.FileSystem => {
   const store: Store = { files: new Map(), directories: new Set(["/"]) }
   for (const [path, content] of Object.entries(initial)) {
-    const at = `/${path
-      .split("/")
-      .filter((name) => name !== "" && name !== ".")
-      .join("/")}`
+    const names = namesOf(path)
+    if (names === undefined) {
+      const problem = `the path ${JSON.stringify(path)} of its files leads out of it`
+      throw new InvalidDefinition({ subject: "Sandbox.layerMemory", problem, remedy: "Begin it at the workspace" })
+    }
+    const at = `/${names.join("/")}`
     makeAbove(store, at)
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content.slice()
     store.files.set(at, { bytes, mode: 0o644, at: new Date(0) })
@@ -63,10 +66,8 @@ const problem = (path: string, code: "ENOENT" | "EISDIR" | "ENOTEMPTY" | "EFBIG"
 const attempt = <A>(method: string, path: string, work: () => A) =>
   Effect.try({ try: work, catch: (cause) => Files.failure(method, path, toError(path, cause)) })
 
-const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/"
-
 const makeAbove = (store: Store, path: string): void => {
-  const names = Files.partsOf(path).slice(0, -1)
+  const names = (namesOf(path) ?? []).slice(0, -1)
   for (let n = 1; n <= names.length; n++) {
     const above = `/${names.slice(0, n).join("/")}`
     if (store.files.has(above)) throw problem(path, "EISDIR")
@@ -151,8 +152,6 @@ const openAt = (store: Store, path: string, { flag, mode }: Files.Opening): File
 
 /** An open file goes on as itself when it is renamed or removed. */
 const fileOf = (store: Store, path: string, file: Stored, isAppended: boolean): FileSystem.File => {
-  const cursor: Files.Cursor = { at: 0 }
-  const read = (size: number, position: bigint | undefined) => Files.pieceOf(cursor, file.bytes, size, position)
   const resize = (length: number) => {
     grow(store, path, length)
     const bytes = new Uint8Array(length)
@@ -160,33 +159,17 @@ const fileOf = (store: Store, path: string, file: Stored, isAppended: boolean): 
     file.bytes = bytes
     file.at = new Date()
   }
-  const write = (bytes: Uint8Array) =>
-    attempt("write", path, () => {
-      if (isAppended) cursor.at = file.bytes.length
-      if (cursor.at + bytes.length > file.bytes.length) resize(cursor.at + bytes.length)
-      file.bytes.set(bytes, cursor.at)
-      file.at = new Date()
-      cursor.at += bytes.length
-      return bytes.length
-    })
-  return {
-    [FileSystem.FileTypeId]: FileSystem.FileTypeId,
+  return Files.fileOf({
     stat: Effect.sync(() => Files.infoOf("File", file.bytes.length, { mode: file.mode, mtime: file.at, nlink: 1 })),
-    seek: Files.seekBy(cursor),
-    sync: Effect.void,
-    read: (buffer, options) =>
-      Effect.sync(() => {
-        const piece = read(buffer.length, options?.position)
-        buffer.set(piece)
-        return piece.length
+    read: (at, size) => Effect.sync(() => file.bytes.slice(at, at + size)),
+    write: (at, bytes) =>
+      attempt("write", path, () => {
+        if (at + bytes.length > file.bytes.length) resize(at + bytes.length)
+        file.bytes.set(bytes, at)
+        file.at = new Date()
+        return bytes.length
       }),
-    readAlloc: (size, options) =>
-      Effect.sync(() => {
-        const piece = read(size, options?.position)
-        return piece.length === 0 ? Option.none() : Option.some(piece)
-      }),
-    truncate: (length = 0) => attempt("truncate", path, () => resize(length)),
-    write,
-    writeAll: (bytes) => Effect.asVoid(write(bytes))
-  }
+    truncate: (length) => attempt("truncate", path, () => resize(length)),
+    ...(isAppended ? { end: Effect.sync(() => file.bytes.length) } : {})
+  })
 }

@@ -4,8 +4,7 @@
  */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
+import type * as FileSystem from "effect/FileSystem"
 import { FileToolError, toError } from "../../internal/files/errors.ts"
 import * as Rooted from "../../internal/files/rooted.ts"
 import * as Files from "./fileSystem.ts"
@@ -151,35 +150,16 @@ const infoOf = (stat: fs.Stats): FileSystem.File.Info =>
 
 /** An open file. */
 const fileOf = (path: string, fd: number): FileSystem.File => {
-  const cursor: Files.Cursor = { at: 0 }
   const does = <A>(method: string, work: () => A) => attempt(method, path, work)
-  const read = (buffer: Uint8Array, position: bigint | undefined): number => {
-    const length = fs.readSync(fd, buffer, 0, buffer.length, position === undefined ? cursor.at : Number(position))
-    if (position === undefined) cursor.at += length
-    return length
-  }
-  const write = (bytes: Uint8Array): number => {
-    const length = fs.writeSync(fd, bytes, 0, bytes.length, cursor.at)
-    cursor.at += length
-    return length
-  }
-  return {
-    [FileSystem.FileTypeId]: FileSystem.FileTypeId,
+  return Files.fileOf({
     stat: does("stat", () => infoOf(fs.fstatSync(fd))),
-    seek: Files.seekBy(cursor),
     sync: does("sync", () => fs.fsyncSync(fd)),
-    read: (buffer, options) => does("read", () => read(buffer, options?.position)),
-    readAlloc: (size, options) =>
-      does("readAlloc", () => {
+    read: (at, size) =>
+      does("read", () => {
         const buffer = new Uint8Array(size)
-        const length = read(buffer, options?.position)
-        return length === 0 ? Option.none() : Option.some(buffer.subarray(0, length))
+        return buffer.subarray(0, fs.readSync(fd, buffer, 0, size, at))
       }),
-    truncate: (length = 0) => does("truncate", () => fs.ftruncateSync(fd, length)),
-    write: (bytes) => does("write", () => write(bytes)),
-    writeAll: (bytes) =>
-      does("writeAll", () => {
-        for (let done = 0; done < bytes.length;) done += write(bytes.subarray(done))
-      })
-  }
+    write: (at, bytes) => does("write", () => fs.writeSync(fd, bytes, 0, bytes.length, at)),
+    truncate: (length) => does("truncate", () => fs.ftruncateSync(fd, length))
+  })
 }

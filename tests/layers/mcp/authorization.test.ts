@@ -1,6 +1,6 @@
 /** Authorization servers whose answers are odd: the login succeeds all the same, or says why it does not. */
 import { it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { Mcp } from "troupe"
 import { describe, expect } from "vitest"
 import { call } from "../../support/mcpCall.ts"
@@ -74,6 +74,33 @@ describe("a login succeeds where", () => {
     })
   )
 })
+
+it.live("a login that ends after the connection was given up connects nothing", () =>
+  Effect.gen(function* () {
+    const held: { connecting?: Fiber.Fiber<unknown, unknown> } = {}
+    const server = yield* Effect.acquireRelease(
+      Effect.promise(() =>
+        startMcpOAuth((path, answer) => {
+          // Its end is on its way before the token.
+          if (path === "/token") Effect.runFork(Fiber.interrupt(held.connecting!))
+          return answer
+        })
+      ),
+      (started) => Effect.promise(() => started.close())
+    )
+    const oauth: Mcp.OAuthOptions = {
+      redirectUrl: "http://localhost:9/callback",
+      authorize: (url) => Effect.promise(() => browse(url))
+    }
+    const connect = Effect.scoped(Mcp.connect({ servers: { safe: { url: server.url, oauth } } }))
+    held.connecting = yield* Effect.forkChild(connect)
+    yield* Fiber.await(held.connecting)
+    // Time for a request that should not come.
+    for (let n = 0; n < 5; n++) yield* Effect.promise(async () => (await fetch(server.url)).body?.cancel())
+    expect(server.asked).toContain("authorization_code")
+    expect(server.seen).toEqual([])
+  })
+)
 
 it.live("a refusal with the status of a success says why", () =>
   Effect.gen(function* () {

@@ -34,6 +34,14 @@ describe("a question", () => {
     ])
   })
 
+  it("belongs to its call, however many of calls that have ended were not looked up", () => {
+    const relations = twoCalls()
+    for (let question = 0; question < 1000; question++) relations.asked(question, "a")
+    relations.ended(7)
+    relations.asked(1000, "b")
+    expect(relations.callOf(1000, undefined)).toBe(8)
+  })
+
   it("is not related to a request that no call has sent", () => {
     const relations = twoCalls()
     relations.sent("c")

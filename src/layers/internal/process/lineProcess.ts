@@ -159,7 +159,7 @@ export const lineProcess = (what: Command, listener: Listener): LineProcess => {
   })
   let child: ChildProcess | undefined
   let exited = Promise.resolve()
-  let closing = false
+  let closing: Promise<void> | undefined
   let isClosed = false
 
   const finish = async () => {
@@ -176,18 +176,17 @@ export const lineProcess = (what: Command, listener: Listener): LineProcess => {
     started.stdout?.on("data", output.read)
     exited = state.watch(started)
     started.on("exit", () => {
-      if (closing) return
+      if (closing !== undefined) return
       // Its last words may still be in the pipes; a process of its own that holds them open must not delay us.
       const drained = new Promise<void>((resolve) => started.once("close", () => resolve()))
       void within(drained, drainMs).then(finish)
     })
   }
-  const close = async () => {
-    if (closing) return exited
-    closing = true
+  const end = async () => {
     if (child?.pid !== undefined && state.end() === undefined) await stop(child, group, exited, what.graceMs)
     await finish()
   }
+  const close = () => (closing ??= end())
   return {
     start: async () => {
       try {

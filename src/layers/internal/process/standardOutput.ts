@@ -8,24 +8,29 @@ export type Write = (chunk: Uint8Array, done: (error?: Error | null) => void) =>
 /** A client that is gone must not end the process with a stack trace, however late that is noticed: it stays. */
 const gone = () => {}
 
-const divert = (): { readonly write: Write; readonly restore: () => void } => {
+/** Who holds standard output, and its function as it was before the first of them. */
+let held: { count: number; readonly original: typeof process.stdout.write } | undefined
+
+const divert = (): Write => {
   const { stderr, stdout } = process
-  const original = stdout.write
+  const { original } = (held ??= { count: 0, original: stdout.write })
+  held.count++
   stdout.write = stderr.write.bind(stderr)
   if (!stdout.listeners("error").includes(gone)) stdout.on("error", gone)
-  return {
-    write: (chunk, done) => original.call(stdout, chunk, undefined, done),
-    restore: () => {
-      stdout.write = original
-    }
-  }
+  return (chunk, done) => original.call(stdout, chunk, undefined, done)
+}
+
+const restore = () => {
+  if (held === undefined || --held.count > 0) return
+  process.stdout.write = held.original
+  held = undefined
 }
 
 /** While the scope is open, all other writes to standard output go to standard error. */
 export const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(
   Effect.sync(divert),
-  ({ restore }) => Effect.sync(restore)
-).pipe(Effect.map(({ write }) => write))
+  () => Effect.sync(restore)
+)
 
 /**
  * Runs an effect with its other output on standard error, for what is done before a server on stdio is there: loading a
@@ -41,5 +46,5 @@ export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.E
   Effect.acquireUseRelease(
     Effect.sync(divert),
     () => effect,
-    ({ restore }) => Effect.sync(restore)
+    () => Effect.sync(restore)
   )

@@ -79,6 +79,7 @@ const connect = async (parts: OpeningParts, message: Open, kind: "http" | "sse")
     const isUnauthorized = error instanceof connection.sdk.UnauthorizedError
     if (!isUnauthorized || pending === undefined || isClosing()) throw error
     await pending
+    if (isClosing()) throw error
     // A transport is started only once.
     return connect(parts, message, kind)
   }

@@ -20,7 +20,7 @@ export interface Relations {
   readonly ended: (call: number) => void
 }
 
-/** How many questions are noted, since questions that are never looked up stay. */
+/** How many questions are noted: those that are not looked up, such as a ping, stay until their call ends. */
 const maxQuestions = 1000
 
 export const make = (): Relations => {
@@ -51,6 +51,7 @@ export const make = (): Relations => {
       return request === undefined ? undefined : byRequest.get(request)
     },
     ended: (call) => {
+      for (const [question, request] of questions) if (byRequest.get(request) === call) questions.delete(question)
       for (const known of [byRequest, byTask]) {
         for (const [key, value] of known) if (value === call) known.delete(key)
       }

@@ -176,6 +176,8 @@ export class Mcp extends Context.Service<
 export const connect = <R = never>(
   options: Options<R>
 ): Effect.Effect<Mcp["Service"], McpConnectError, R | Scope.Scope> => {
+  assertOptions("Mcp", options, known)
+  Sampling.check(options.samplingLimits)
   for (const [name, server] of Object.entries(options.servers)) Config.check(name, server)
   return Effect.gen(function* () {
     const notifications = yield* Effect.acquireRelease(PubSub.sliding<Notification>(1000), PubSub.shutdown)
@@ -189,18 +191,18 @@ export const connect = <R = never>(
   })
 }
 
+const answerNames = { sampling: true, samplingLimits: true, elicitation: true, roots: true } as const
+const known = namesOf<Options>({ ...answerNames, servers: true })
+const knownOfFile = namesOf<Answers & FileOptions>({ ...answerNames, variables: true, approve: true })
+
 const clientOf = <R>(
-  options: Answers<R>,
+  options: Options<R>,
   context: Context.Context<R>,
   notifications: PubSub.PubSub<Notification>
 ): Server.Client => {
   const { elicitation, roots, sampling } = options
-  const limits = new Map<string, Sampling.Sampling>()
-  const limitsOf = (server: string): Sampling.Sampling => {
-    let found = limits.get(server)
-    if (found === undefined) limits.set(server, (found = Sampling.make(server, options.samplingLimits)))
-    return found
-  }
+  const names = Object.keys(options.servers)
+  const limits = new Map(names.map((name) => [name, Sampling.make(name, options.samplingLimits)]))
   return {
     name: "troupe",
     version,
@@ -217,7 +219,7 @@ const clientOf = <R>(
           Effect.provideContext(caller)
         )
       if (method === "sampling/createMessage" && sampling !== undefined) {
-        return limitsOf(server).limit(calls, caller, answer(sampling(params as SamplingRequest, server)))
+        return limits.get(server)!.limit(calls, caller, answer(sampling(params as SamplingRequest, server)))
       }
       if (method === "elicitation/create" && elicitation !== undefined) {
         return answer(elicitation(params as ElicitationRequest, server))
@@ -356,8 +358,12 @@ export const layer = <R = never>(options: Options<R>): Layer.Layer<Mcp, McpConne
 export const layerFile = <R = never>(
   file: string,
   options: Answers<R> & FileOptions<R> = {}
-): Layer.Layer<Mcp, McpConnectError | McpConfigError, R> =>
-  Layer.effect(Mcp, share(Effect.flatMap(fromFile(file, options), (servers) => connect({ ...options, servers }))))
+): Layer.Layer<Mcp, McpConnectError | McpConfigError, R> => {
+  assertOptions("Mcp.layerFile", options, knownOfFile)
+  const { approve, variables, ...answers } = options
+  const found = fromFile(file, { approve, variables })
+  return Layer.effect(Mcp, share(Effect.flatMap(found, (servers) => connect({ ...answers, servers }))))
+}
 
 /**
  * The tools of the servers, for the `tools` of an agent: asked for before each step, so the agent has those that a server

@@ -7,9 +7,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Response from "effect/ai/Response"
 import * as Semaphore from "effect/Semaphore"
+import { assertOptions, namesOf } from "../../../internal/definition.ts"
 import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import { CurrentState } from "../../../internal/runState.ts"
+import { InvalidDefinition } from "../../../RunError.ts"
 import { type Approver, CurrentApprover, floorsOf, type Request } from "../../../services/Approver.ts"
 import type { Call } from "./askingContext.ts"
 
@@ -22,6 +24,23 @@ export interface SamplingLimits {
   /** How many tokens, of input and output, they may use in one call of a tool. Default 100,000. */
   readonly maxTokens?: number | undefined
 }
+
+/** Throws `InvalidDefinition` for limits that are not numbers, or let no request through to its end. */
+export const check = (limits: SamplingLimits = {}): void => {
+  const subject = "samplingLimits of Mcp"
+  assertOptions(subject, limits, known)
+  const { maxConcurrent = 1, maxRequests = 1, maxTokens = 1 } = limits
+  for (const [name, limit, least] of [
+    ["maxRequests", maxRequests, 0],
+    ["maxConcurrent", maxConcurrent, 1],
+    ["maxTokens", maxTokens, 0]
+  ] as const) {
+    if (limit >= least) continue
+    throw new InvalidDefinition({ subject, problem: `${name} is ${limit}`, remedy: `Use a number from ${least}` })
+  }
+}
+
+const known = namesOf<SamplingLimits>({ maxRequests: true, maxConcurrent: true, maxTokens: true })
 
 /** Requests and tokens of one call. */
 interface Account {

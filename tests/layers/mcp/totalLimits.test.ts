@@ -266,7 +266,7 @@ it("limits that let nothing through, or are not numbers, and options that are no
   const limited = (samplingLimits: Mcp.SamplingLimits) => () => Mcp.layer({ servers: {}, samplingLimits })
   expect(limited({ maxConcurrent: 0 })).toThrow("maxConcurrent is 0")
   expect(limited({ maxRequests: Number.NaN })).toThrow("maxRequests is NaN")
-  const misspelt = { servers: {}, samplingLimit: { maxRequests: 1 } }
+  const misspelt = { servers: {}, roots: [], samplingLimit: { maxRequests: 1 } }
   expect(() => Mcp.layer(misspelt)).toThrow('no option "samplingLimit"')
   expect(() => Mcp.layerFile(".mcp.json", misspelt)).toThrow('no option "servers"')
 })

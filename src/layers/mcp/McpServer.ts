@@ -3,6 +3,7 @@
  * here makes tools of runners, guards the transports, and ends everything when the client or the scope does.
  */
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,11 +12,11 @@ import type * as EffectMcpServer from "effect/ai/McpServer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as AgentTool from "../../AgentTool.ts"
-import { assertOptions, namesOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import { ofAgentTool } from "./internal/server/agentTool.ts"
-import * as Closing from "./internal/server/closing.ts"
+import type { Closing } from "./internal/server/closing.ts"
 import * as Limits from "./internal/server/limits.ts"
 import * as Tool from "./internal/server/tool.ts"
 
@@ -227,8 +228,8 @@ export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
 ): Layer.Layer<never, never, EffectMcpServer.McpServer | ServicesOf<Tools[number]>> => {
   // The union of the tools' services is what the types say; at run time they are in the Layer's context.
   const tools = toolsOf(options.tools) as ReadonlyArray<McpTool<ServicesOf<Tools[number]>>>
-  Limits.checkRuns(options)
-  return Layer.effectDiscard(Effect.flatMap(loadRegister, ({ register }) => register(tools, Limits.places(options))))
+  const places = Limits.placesOf(options)
+  return Layer.effectDiscard(Effect.flatMap(loadRegister, ({ register }) => register(tools, places())))
 }
 
 /** Loaded with the server: the protocol's schemas are as much code as an agent. */
@@ -239,18 +240,14 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
     if (AgentTool.isAgentTool(like)) return ofAgentTool(like)
     return Runner.isRunner(like) ? Tool.make(like as Runner.Runner<string, unknown, unknown, unknown>) : like
   })
-  const names = new Set<string>()
-  for (const { name } of tools) {
-    if (names.has(name)) {
-      throw new InvalidDefinition({
-        subject: "an MCP server",
-        problem: `two of its tools are called "${name}"`,
-        remedy: "Give one of them another name with McpServer.tool"
-      })
-    }
-    names.add(name)
-  }
-  return tools
+  const names = tools.map(({ name }) => name)
+  const twice = names.find((name, at) => names.indexOf(name) < at)
+  if (twice === undefined) return tools
+  throw new InvalidDefinition({
+    subject: Limits.subject,
+    problem: `two of its tools are called "${twice}"`,
+    remedy: "Give one of them another name with McpServer.tool"
+  })
 }
 
 /**
@@ -289,10 +286,10 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
   assertOptions("McpServer.serve", options, known)
   if (options.http !== undefined) assertOptions("http of McpServer.serve", options.http, knownOfHttp)
   const tools = toolsOf(options.tools)
-  const maxBatch = Limits.maxBatchOf(options.maxBatch)
-  const maxLineSize = Limits.maxLineSizeOf(options.maxLineSize)
+  const maxBatch = countOf(Limits.subject, "maxBatch", options.maxBatch ?? 100)
+  const maxLineSize = countOf(Limits.subject, "maxLineSize", options.maxLineSize ?? 4 * 1024 * 1024)
   const sessions = Limits.sessionLimits(options.http ?? {})
-  Limits.checkRuns(options)
+  const places = Limits.placesOf(options)
   const info = {
     name: options.name ?? "troupe",
     version: options.version ?? "0.0.0",
@@ -301,9 +298,9 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
   return Layer.effect(
     Served,
     Effect.gen(function* () {
-      const closing = yield* Closing.make
+      const closing: Closing = yield* Deferred.make<void>()
       const { register } = yield* loadRegister
-      const ours = Layer.effectDiscard(register(tools, Limits.places(options), closing))
+      const ours = Layer.effectDiscard(register(tools, places(), closing))
       const registrations =
         options.registrations === undefined ? ours : Layer.merge(ours, options.registrations as Layer.Layer<never>)
       // Loaded when it is chosen: the HTTP server is most of the code.

@@ -8,16 +8,16 @@ import type { SdkFiles } from "./connectionProgram.ts"
 import type { IncomingParts } from "./incoming.ts"
 
 /** What the program of a connection needs of the SDK. */
-export interface Sdk extends IncomingParts {
-  readonly Client: typeof import("@modelcontextprotocol/sdk/client/index.js").Client
-  readonly StreamableHTTPClientTransport: typeof import("@modelcontextprotocol/sdk/client/streamableHttp.js").StreamableHTTPClientTransport
-  readonly SSEClientTransport: typeof import("@modelcontextprotocol/sdk/client/sse.js").SSEClientTransport
-  readonly SseError: typeof import("@modelcontextprotocol/sdk/client/sse.js").SseError
-  readonly UnauthorizedError: typeof import("@modelcontextprotocol/sdk/client/auth.js").UnauthorizedError
-  readonly InMemoryTransport: typeof import("@modelcontextprotocol/sdk/inMemory.js").InMemoryTransport
-  readonly serializeMessage: typeof import("@modelcontextprotocol/sdk/shared/stdio.js").serializeMessage
-  readonly getDefaultEnvironment: typeof import("@modelcontextprotocol/sdk/client/stdio.js").getDefaultEnvironment
-}
+export interface Sdk
+  extends
+    IncomingParts,
+    Pick<typeof import("@modelcontextprotocol/sdk/client/index.js"), "Client">,
+    Pick<typeof import("@modelcontextprotocol/sdk/client/streamableHttp.js"), "StreamableHTTPClientTransport">,
+    Pick<typeof import("@modelcontextprotocol/sdk/client/sse.js"), "SSEClientTransport" | "SseError">,
+    Pick<typeof import("@modelcontextprotocol/sdk/client/auth.js"), "UnauthorizedError">,
+    Pick<typeof import("@modelcontextprotocol/sdk/inMemory.js"), "InMemoryTransport">,
+    Pick<typeof import("@modelcontextprotocol/sdk/shared/stdio.js"), "serializeMessage">,
+    Pick<typeof import("@modelcontextprotocol/sdk/client/stdio.js"), "getDefaultEnvironment"> {}
 
 let loaded: Promise<Sdk> | undefined
 
@@ -25,24 +25,9 @@ let loaded: Promise<Sdk> | undefined
 export const load = (): Promise<Sdk> => (loaded ??= imported())
 
 const imported = async (): Promise<Sdk> => {
-  const [client, streamable, sse, auth, stdio, memory, oauth, shared, types] = await modules()
-  return {
-    ...oauth,
-    Client: client.Client,
-    StreamableHTTPClientTransport: streamable.StreamableHTTPClientTransport,
-    SSEClientTransport: sse.SSEClientTransport,
-    SseError: sse.SseError,
-    UnauthorizedError: auth.UnauthorizedError,
-    InMemoryTransport: memory.InMemoryTransport,
-    serializeMessage: shared.serializeMessage,
-    getDefaultEnvironment: stdio.getDefaultEnvironment,
-    types
-  }
-}
-
-const modules = async () => {
   try {
-    return await Promise.all([
+    const [types, ...parts] = await Promise.all([
+      import("@modelcontextprotocol/sdk/types.js").catch(absent),
       import("@modelcontextprotocol/sdk/client/index.js").catch(absent),
       import("@modelcontextprotocol/sdk/client/streamableHttp.js").catch(absent),
       import("@modelcontextprotocol/sdk/client/sse.js").catch(absent),
@@ -50,9 +35,9 @@ const modules = async () => {
       import("@modelcontextprotocol/sdk/client/stdio.js").catch(absent),
       import("@modelcontextprotocol/sdk/inMemory.js").catch(absent),
       import("@modelcontextprotocol/sdk/shared/auth.js").catch(absent),
-      import("@modelcontextprotocol/sdk/shared/stdio.js").catch(absent),
-      import("@modelcontextprotocol/sdk/types.js").catch(absent)
+      import("@modelcontextprotocol/sdk/shared/stdio.js").catch(absent)
     ])
+    return Object.assign({ types }, ...(parts as ReadonlyArray<object>)) as Sdk
   } catch (error) {
     return absent(error)
   }

@@ -4,6 +4,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as HttpEffect from "effect/http/HttpEffect"
@@ -67,7 +68,7 @@ export const serveHttp = <E, R>(
     yield* server.serve(guarded(routes, options, host, sessions))
     // Registered last, so it runs first: calls are interrupted and answered before the sockets close.
     yield* Effect.addFinalizer(() =>
-      closing.close.pipe(
+      Deferred.succeed(closing, undefined).pipe(
         Effect.andThen(answers.none),
         Effect.timeoutOrElse({ duration: grace, orElse: () => Effect.void }),
         Effect.andThen(Effect.sync(() => node.closeAllConnections()))

@@ -5,7 +5,7 @@ import * as McpProtocol from "effect/ai/McpProtocol"
 import * as McpSchema from "effect/ai/McpSchema"
 import * as McpServer from "effect/ai/McpServer"
 import * as Context from "effect/Context"
-import type { Closing } from "./closing.ts"
+import { type Closing, guard } from "./closing.ts"
 import type { Admit } from "./limits.ts"
 import type { Answer, InvalidArguments, Report, Tool } from "./tool.ts"
 
@@ -39,7 +39,7 @@ export const register = <R>(
             InvalidArguments,
             McpSchema.McpRequestContext
           >
-          return Effect.mapBoth(closing === undefined ? call : closing.guard(call), {
+          return Effect.mapBoth(closing === undefined ? call : guard(closing, call), {
             onSuccess: (answer) => new McpSchema.CallToolResult({ ...answer, content: [...answer.content] }),
             onFailure: ({ message }) => new McpSchema.InvalidParams({ message })
           })

@@ -2,6 +2,7 @@
 import { Writable } from "node:stream"
 import * as NodeSink from "@effect/platform-node/NodeSink"
 import * as NodeStream from "@effect/platform-node/NodeStream"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -48,7 +49,7 @@ export const serveStdio = <E, R>(
     // The transport interrupts the fiber that has built it when it ends, so it gets one of its own.
     const fiber = yield* Effect.forkScoped(Layer.launch(server))
     yield* Effect.forkScoped(
-      closing.closed.pipe(Effect.andThen(Effect.sleep(grace)), Effect.andThen(Fiber.interrupt(fiber)))
+      Deferred.await(closing).pipe(Effect.andThen(Effect.sleep(grace)), Effect.andThen(Fiber.interrupt(fiber)))
     )
     return Effect.asVoid(Fiber.await(fiber))
   })
@@ -73,7 +74,7 @@ const stdio = (write: Write, closing: Closing, limits: InputLimits): Stdio.Stdio
       }),
       Stream.filter((line) => line.trim() !== ""),
       Stream.map((line) => Buffer.from(`${read(line)?.text ?? line}\n`)),
-      Stream.ensuring(closing.close)
+      Stream.ensuring(Deferred.succeed(closing, undefined))
     ),
     stdout: () =>
       NodeSink.fromWritable({
@@ -82,7 +83,7 @@ const stdio = (write: Write, closing: Closing, limits: InputLimits): Stdio.Stdio
             write: (chunk: Uint8Array, _encoding, done) =>
               write(chunk, (error) => {
                 // The reader is gone, which ends the server as the end of standard input does.
-                if (error !== undefined && error !== null) closing.closeUnsafe()
+                if (error !== undefined && error !== null) Deferred.doneUnsafe(closing, Effect.void)
                 done()
               })
           }),

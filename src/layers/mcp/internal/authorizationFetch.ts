@@ -1,7 +1,7 @@
 /** `fetch` for the SDK, which sends requests of its transports and of its OAuth client by the same function. */
 import type { LookupAddress } from "node:dns"
-import type { IncomingMessage, RequestOptions } from "node:http"
 import { Readable } from "node:stream"
+import * as Pinned from "../../internal/io/pinned.ts"
 import type { AuthorizationAddresses } from "./authorizationAddresses.ts"
 import * as Limits from "./limits.ts"
 import { withParts } from "./response.ts"
@@ -37,29 +37,19 @@ const withoutOwn = (given: RequestInit["headers"], own: Readonly<Record<string, 
 const bodyOf = (body: RequestInit["body"]): string | undefined =>
   typeof body === "string" || body instanceof URLSearchParams ? body.toString() : undefined
 
-/** Connects to addresses that were checked before: a name is not looked up again, a redirect is not followed. */
+/** Connects to addresses that were checked before. */
 const pinned = async (url: URL, init: RequestInit, found: ReadonlyArray<LookupAddress>): Promise<Response> => {
-  // Importing it would load Node's own undici with it.
-  const http = process.getBuiltinModule(url.protocol === "https:" ? "node:https" : "node:http")
-  const lookup: RequestOptions["lookup"] = (_, options, done) => {
-    if (options.all === true) done(null, [...found])
-    else done(null, found[0]!.address, found[0]!.family)
-  }
-  const body = bodyOf(init.body)
-  const headers = Object.fromEntries(new Headers(init.headers))
-  if (body !== undefined) headers["content-length"] = String(Buffer.byteLength(body))
-  const options = { method: init.method ?? "GET", headers, lookup, agent: false as const, signal: init.signal! }
-  const message = await new Promise<IncomingMessage>((resolve, reject) => {
-    http.request(url, options, resolve).on("error", reject).end(body)
+  const message = await Pinned.pinned(url, found, {
+    method: init.method ?? "GET",
+    headers: Object.fromEntries(new Headers(init.headers)),
+    body: bodyOf(init.body),
+    signal: init.signal!
   })
-  const { headersDistinct, statusCode = 0 } = message
-  const received = Object.entries(headersDistinct).flatMap(([name, values = []]) =>
-    values.map((value): [string, string] => [name, value])
-  )
+  const { statusCode = 0 } = message
   const isEmpty = statusCode === 204 || statusCode === 304
   if (isEmpty) message.resume()
   const content = isEmpty ? null : (Readable.toWeb(message) as ReadableStream<Uint8Array>)
-  const response = new Response(content, { status: statusCode, headers: received })
+  const response = new Response(content, { status: statusCode, headers: Pinned.headersOf(message) })
   return Object.defineProperty(response, "url", { value: url.href })
 }
 

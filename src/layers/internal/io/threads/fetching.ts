@@ -1,10 +1,11 @@
 /** HTTP requests and name look-ups of the I/O thread. */
 import * as dns from "node:dns"
-import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http"
+import type { IncomingMessage } from "node:http"
 import { isIP } from "node:net"
 import type { Message, Request } from "../ioWorker.ts"
 import { describe } from "../../../../internal/connectionError.ts"
 import { transport } from "../../http/nodeTransport.ts"
+import * as Pinned from "../pinned.ts"
 import { batched } from "./batch.ts"
 
 type Fetch = Extract<Request, { readonly type: "fetch" }> & { readonly id: number }
@@ -42,35 +43,15 @@ async function* chunksOf(response: IncomingMessage): AsyncGenerator<Uint8Array> 
   for await (const chunk of response) yield new Uint8Array(chunk as Uint8Array)
 }
 
-/** Connects to an address that was chosen before: no name is looked up, no redirect followed, nothing decoded. */
-const pinned = async (message: Fetch, signal: AbortSignal): Promise<Answer> => {
-  const url = new URL(message.url)
-  const secure = url.protocol === "https:"
-  const host = url.hostname.replace(/^\[|\]$/g, "")
-  const options = {
-    host: message.address,
-    port: url.port || (secure ? 443 : 80),
-    path: url.pathname + url.search,
-    method: message.method,
+/** Connects to an address that was chosen before. */
+const pinned = async ({ address = "", body, headers, method, url }: Fetch, signal: AbortSignal): Promise<Answer> => {
+  const response = await Pinned.pinned(new URL(url), [{ address, family: isIP(address) }], {
+    method,
     signal,
-    headers: { ...message.headers, host: url.host },
-    servername: isIP(host) > 0 ? "" : host,
-    agent: false
-  }
-  // Importing it would load Node's own undici with it.
-  const http = process.getBuiltinModule(secure ? "node:https" : "node:http") as {
-    readonly request: (options: RequestOptions, onResponse: (response: IncomingMessage) => void) => ClientRequest
-  }
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = http.request(options as RequestOptions, resolve)
-    request.on("error", reject)
-    request.end(message.body)
+    headers: headers as Record<string, string>,
+    body: body as string | Uint8Array | undefined
   })
-  const headers: Array<readonly [string, string]> = []
-  for (let n = 0; n + 1 < response.rawHeaders.length; n += 2) {
-    headers.push([response.rawHeaders[n]!.toLowerCase(), response.rawHeaders[n + 1]!])
-  }
-  return { status: response.statusCode ?? 0, url: message.url, headers, body: chunksOf(response) }
+  return { status: response.statusCode ?? 0, url, headers: Pinned.headersOf(response), body: chunksOf(response) }
 }
 
 const fetched = async ({ body, headers, method, redirect, url }: Fetch, signal: AbortSignal): Promise<Answer> => {

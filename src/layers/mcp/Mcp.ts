@@ -267,15 +267,16 @@ const serviceOf = (
     tools: (view = {}, taken = new Set()) => Tools.list(servers, view, taken),
     servers: Effect.forEach(servers, (server) =>
       Effect.gen(function* () {
-        const said = yield* server.info
-        const [title, version] = [said.name, said.version].map((text) => oneLine(text.slice(0, 200))) as [
-          string,
-          string
-        ]
-        const instructions =
-          said.instructions === undefined ? undefined : stripControls(said.instructions.slice(0, 20_000))
-        const connected = yield* server.connected
-        return { name: server.name, connected, title, version, instructions, pid: yield* server.pid }
+        const { instructions, name, version } = yield* server.info
+        const shown = (text: string) => oneLine(text.slice(0, 200))
+        return {
+          name: server.name,
+          connected: yield* server.connected,
+          title: shown(name),
+          version: shown(version),
+          instructions: instructions === undefined ? undefined : stripControls(instructions.slice(0, 20_000)),
+          pid: yield* server.pid
+        }
       })
     ),
     pins: Effect.map(

@@ -30,8 +30,6 @@ export interface Root {
   readonly name?: string | undefined
 }
 
-const list = <A>(one: A | ReadonlyArray<A>): ReadonlyArray<A> => (Array.isArray(one) ? one : [one as A])
-
 /**
  * Answers with the model that the Layer was built with. If an approver is provided (`Approvals`), it is asked before. The
  * tokens count in the run whose tool call the server works on, and against `samplingLimits`.
@@ -75,7 +73,7 @@ export const sampleWithModel = (
   })
 
 const toMessage = ({ content, role }: SamplingRequest["messages"][number]): Prompt.Message => {
-  const parts = list(content).map((one) => toPart(one as Content))
+  const parts = [content].flat().map((one) => toPart(one as Content))
   return role === "assistant" ? Prompt.assistantMessage({ content: parts }) : Prompt.userMessage({ content: parts })
 }
 

@@ -3,6 +3,7 @@
  * not used unless the program allows it.
  */
 import { memoize } from "effect/Function"
+import * as Struct from "effect/Struct"
 import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import type { ToolInfo } from "./lists.ts"
@@ -11,26 +12,10 @@ import type { ToolInfo } from "./lists.ts"
 export type OnChange = "refuse" | "ask" | "accept"
 
 /** The parts of a definition that a model or a policy relies on. */
-const partsOf = ({
-  annotations,
-  description,
-  execution,
-  inputSchema,
-  name,
-  outputSchema,
-  title
-}: ToolInfo): unknown => ({
-  name,
-  title,
-  description,
-  inputSchema,
-  outputSchema,
-  annotations,
-  execution
-})
+const parts = ["name", "title", "description", "inputSchema", "outputSchema", "annotations", "execution"] as const
 
 /** A text that is the same for definitions that say the same. */
-export const fingerprint = memoize((info: ToolInfo): string => `sha256-${hash(toJson(partsOf(info)))}`)
+export const fingerprint = memoize((info: ToolInfo): string => `sha256-${hash(toJson(Struct.pick(info, parts)))}`)
 
 /** The definitions of one server's tools. */
 export interface Definitions {

@@ -3,7 +3,7 @@
  * request that they belong to. The SDK itself lets a call wait without an end when its stream ends without the answer, and
  * leaves the stream of a cancelled call open.
  */
-import { parsed } from "./fields.ts"
+import { parsed, textOf } from "./fields.ts"
 import type { Incoming } from "./incoming.ts"
 
 type Id = string | number
@@ -22,15 +22,6 @@ export interface EventStream {
   readonly body: ReadableStream<Uint8Array>
   /** Ends it, as its call has been cancelled. */
   readonly leave: () => void
-}
-
-/** A value as text; `otherwise` for one that is nested too deeply for it. */
-export const textOf = (value: unknown, otherwise: string): string => {
-  try {
-    return JSON.stringify(value)
-  } catch {
-    return otherwise
-  }
 }
 
 /** Splits text that comes in pieces into whole lines. */

@@ -9,6 +9,15 @@ export const parsed = (text: string): unknown => {
   }
 }
 
+/** A value as text; `otherwise` for one that is nested too deeply for it. */
+export const textOf = (value: unknown, otherwise: string): string => {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return otherwise
+  }
+}
+
 /** A JSON object. */
 export type Fields = { readonly [key: string]: unknown }
 

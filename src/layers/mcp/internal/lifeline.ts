@@ -63,25 +63,11 @@ const late = (parts: Pick<LifelineParts, "connectTimeout" | "user">): Effect.Eff
     })
   })
 
-/** Scopes that are open, so that all of them are closed at the end. */
-const openScopes = () => {
-  const open = new Set<Scope.Closeable>()
-  const close = (scope: Scope.Closeable) =>
-    Effect.andThen(
-      Scope.close(scope, Exit.void),
-      Effect.sync(() => open.delete(scope))
-    )
-  return {
-    make: Effect.tap(Scope.make(), (scope) => Effect.sync(() => open.add(scope))),
-    close,
-    closeAll: Effect.suspend(() => Effect.forEach(open, close, { discard: true }))
-  }
-}
-
 /** Makes the first attempt. What is open is closed with the scope. */
 export const make = (parts: LifelineParts): Effect.Effect<Lifeline, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const scopes = openScopes()
+    // Closed after what keeps the connection up has ended.
+    const sessions = yield* Scope.fork(yield* Effect.scope)
     let state = down()
     const ended = () => {
       if (state._tag === "Up") state = down()
@@ -89,10 +75,10 @@ export const make = (parts: LifelineParts): Effect.Effect<Lifeline, never, Scope
     /** One attempt. What it has opened is closed again when it fails or is interrupted. */
     const establish: Effect.Effect<Up, McpConnectError> = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        const scope = yield* scopes.make
+        const scope = yield* Scope.fork(sessions)
         const attempt = Scope.provide(parts.open(ended), scope)
         const session = yield* restore(Effect.raceFirst(attempt, late(parts))).pipe(
-          Effect.onError(() => scopes.close(scope)),
+          Effect.onError(() => Scope.close(scope, Exit.void)),
           Effect.mapError(parts.error)
         )
         const up = { session, scope }
@@ -107,7 +93,7 @@ export const make = (parts: LifelineParts): Effect.Effect<Lifeline, never, Scope
       const why = yield* session.down
       // It may have ended before it was known to be up.
       ended()
-      yield* Effect.uninterruptible(scopes.close(scope))
+      yield* Effect.uninterruptible(Scope.close(scope, Exit.void))
       yield* parts.gone(why)
       return parts.error(why)
     })
@@ -127,7 +113,6 @@ export const make = (parts: LifelineParts): Effect.Effect<Lifeline, never, Scope
         return
       }
     })
-    yield* Effect.addFinalizer(() => scopes.closeAll)
     const first = yield* Effect.result(establish)
     return {
       first: Result.map(first, ({ session }) => session),

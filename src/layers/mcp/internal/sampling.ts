@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Response from "effect/ai/Response"
+import { memoize } from "effect/Function"
 import * as Semaphore from "effect/Semaphore"
 import { assertOptions, namesOf } from "../../../internal/definition.ts"
 import { hash } from "../../../internal/fingerprint.ts"
@@ -81,13 +82,9 @@ export interface Sampling {
 export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
   const { maxConcurrent = 1, maxRequests = 10, maxTokens = 100_000 } = limits
   const permits = Semaphore.makeUnsafe(maxConcurrent)
-  const accounts = new WeakMap<Call, Account>()
-  const outside: Account = { requests: 0, tokens: 0 }
-  const accountOf = (call: Call): Account => {
-    let account = accounts.get(call)
-    if (account === undefined) accounts.set(call, (account = { requests: 0, tokens: 0 }))
-    return account
-  }
+  const open = (): Account => ({ requests: 0, tokens: 0 })
+  const outside = open()
+  const accountOf = memoize((_: Call) => open())
   /** The first call that may still ask, of those that a request may belong to. */
   const accountFor = (calls: ReadonlyArray<Call>): Account => {
     const all = calls.map(accountOf)

@@ -1,6 +1,6 @@
 /** `fetch` for the SDK's transports and its OAuth client, with answers in the form that they read: see `incoming.ts`. */
-import { eventStream, textOf } from "./eventStream.ts"
-import { isFields, parsed } from "./fields.ts"
+import { eventStream } from "./eventStream.ts"
+import { isFields, parsed, textOf } from "./fields.ts"
 import type { Incoming } from "./incoming.ts"
 import { withParts } from "./response.ts"
 

@@ -2,10 +2,12 @@
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import type * as Prompt from "effect/ai/Prompt"
+import { memoize } from "effect/Function"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
 import { oneLine, stripControls } from "../../../internal/text.ts"
 import { ServerName } from "../../../internal/toolMarks.ts"
+import type { Request } from "../../../services/Approver.ts"
 import { withoutNulls } from "./arguments.ts"
 import {
   type CallResult,
@@ -27,14 +29,13 @@ import { type Check, checker } from "./validate.ts"
 export type McpTool = AgentTool.AgentTool<string, never>
 
 /** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */
-const made = new WeakMap<ToolInfo, Map<string, McpTool>>()
+const made = memoize((_: ToolInfo) => new Map<string, McpTool>())
 /** What the model is given of results that hold files. */
 const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
 
 /** A tool of an agent; the same one as long as its definition is. */
 export const toolOf = (server: Server, info: ToolInfo, name: string, needsApproval: boolean): McpTool => {
-  let byName = made.get(info)
-  if (byName === undefined) made.set(info, (byName = new Map()))
+  const byName = made(info)
   const key = needsApproval ? `${name} with approval` : name
   let tool = byName.get(key)
   if (tool === undefined) byName.set(key, (tool = make(server, info, name, needsApproval)))
@@ -42,7 +43,7 @@ export const toolOf = (server: Server, info: ToolInfo, name: string, needsApprov
 }
 
 /** What a tool does: as its server says, if the program trusts that, otherwise the worst. */
-const hintsOf = (server: Server, { annotations }: ToolInfo): ToolHints => {
+const hintsOf = (server: Server, { annotations }: ToolInfo): Request["hints"] => {
   if (server.options.trustHints !== true)
     return { readOnly: false, destructive: true, idempotent: false, openWorld: true }
   const readOnly = annotations?.readOnlyHint ?? false
@@ -53,13 +54,6 @@ const hintsOf = (server: Server, { annotations }: ToolInfo): ToolHints => {
     idempotent: annotations?.idempotentHint ?? false,
     openWorld: annotations?.openWorldHint ?? true
   }
-}
-
-interface ToolHints {
-  readonly readOnly: boolean
-  readonly destructive: boolean
-  readonly idempotent: boolean
-  readonly openWorld: boolean
 }
 
 const make = (server: Server, info: ToolInfo, name: string, needsApproval: boolean): McpTool => {

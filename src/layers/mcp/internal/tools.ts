@@ -117,11 +117,10 @@ const charsOfDefinition = memoize(
 )
 
 /** Notices that were given: in the log once for each server, in events once for each run. */
-const noticed = new WeakMap<object, Set<string>>()
+const noticed = memoize((_: object) => new Set<string>())
 
 const isNew = (key: object, problem: string): boolean => {
-  const known = noticed.get(key) ?? new Set()
-  noticed.set(key, known)
+  const known = noticed(key)
   if (known.has(problem) || known.size >= 1000) return false
   known.add(problem)
   return true

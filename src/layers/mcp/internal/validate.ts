@@ -2,7 +2,7 @@
 import { createRequire } from "node:module"
 import type { Context } from "node:vm"
 import type { SchemaDraft, Validator } from "@cfworker/json-schema"
-import { isFields } from "./fields.ts"
+import { isFields, textOf } from "./fields.ts"
 
 const require = createRequire(import.meta.url)
 
@@ -89,7 +89,7 @@ export const checker = (schema: { readonly [key: string]: unknown }, worked = ti
   const check = (value: unknown, library: { readonly Validator: typeof Validator }): string | undefined => {
     validator ??= new library.Validator(watched(schema, look), draftOf(schema), false)
     looks = 0
-    allowed = Math.max(least.looks, most.looks * share) + looksPerCharacter * JSON.stringify(value).length
+    allowed = Math.max(least.looks, most.looks * share) + looksPerCharacter * textOf(value, "").length
     const { errors, valid } = validator.validate(value)
     return valid ? undefined : reasonOf(errors)
   }

@@ -9,6 +9,7 @@ import * as Feature from "../../../Feature.ts"
 import { CurrentRun, type RunInfo } from "../../../services/CurrentRun.ts"
 import { type InvalidSkills, type Skill, Skills } from "../../../services/Skills.ts"
 import * as ToolSource from "../../../ToolSource.ts"
+import { Path, readers } from "./tools.ts"
 
 /**
  * Lets an agent use skills, which come from `Skills.layer`.
@@ -100,29 +101,10 @@ const toolsOf = (
   changed: string
 ): ReadonlyArray<AgentTool.AgentTool<string, never>> => {
   const Name = Schema.Literals(skills.map(({ name }) => name))
-  const Path = Schema.String.annotate({ description: "Relative to the skill's folder, with / between names" })
-  const reading = { readOnly: true, openWorld: false }
-  const tools: Array<AgentTool.AgentTool<string, never>> = [
-    AgentTool.fromFunction("read_skill", {
-      description: `Gives the instructions of a skill and the names of its files. Where they go on at a line, read SKILL.md from there.${changed}`,
-      parameters: Schema.Struct({ name: Name }),
-      hints: reading,
-      execute: ({ name }) => service.read(name)
-    }),
-    AgentTool.fromFunction("read_skill_file", {
-      description: "Reads a text file of a skill. For a long one, ask for the lines that follow",
-      parameters: Schema.Struct({
-        skill: Name,
-        path: Path,
-        from: Schema.optionalKey(Schema.Int.annotate({ description: "The first line wanted, counted from 1" })),
-        lines: Schema.optionalKey(Schema.Int.annotate({ description: "How many lines" }))
-      }),
-      hints: reading,
-      execute: ({ path, skill, ...lines }) => service.readFile(skill, path, lines)
-    })
-  ]
+  const tools = readers<never>(Name, changed, (read) => read(service))
   if (service.scripts === undefined) return tools
-  tools.push(
+  return [
+    ...tools,
     AgentTool.fromFunction("run_skill_script", {
       description: "Runs a script of a skill, and gives its exit code and what it wrote",
       parameters: Schema.Struct({
@@ -134,8 +116,7 @@ const toolsOf = (
       needsApproval: service.scripts.needsApproval,
       execute: ({ script, skill, ...input }) => service.run(skill, script, input)
     })
-  )
-  return tools
+  ]
 }
 
 /**

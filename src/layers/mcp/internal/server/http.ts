@@ -111,10 +111,9 @@ const inFlight = (node: Server) => {
   return { none }
 }
 
-const refuse = (status: number, message: string, headers: Readonly<Record<string, string>> = {}) =>
-  Effect.succeed(
-    HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status, headers })
-  )
+const refusal = (status: number, message: string, headers: Headers.Input = {}) =>
+  HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status, headers })
+const refuse = (...given: Parameters<typeof refusal>) => Effect.succeed(refusal(...given))
 
 /**
  * Answers only who may call. The server behind it knows a list of exact origins, which cannot say "the same host and
@@ -235,9 +234,7 @@ const explained = (response: HttpServerResponse.HttpServerResponse): HttpServerR
   const isEmpty = body._tag === "Empty" || (body._tag === "Uint8Array" && body.body.length === 0)
   if (message === undefined || !isEmpty) return response
   const kept = Headers.remove(Headers.remove(headers, "content-type"), "content-length")
-  return HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status }).pipe(
-    HttpServerResponse.setHeaders(kept)
-  )
+  return HttpServerResponse.setHeaders(refusal(status, message), kept)
 }
 
 const tooLarge = refuse(413, "The request is too large")

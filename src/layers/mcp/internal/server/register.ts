@@ -7,7 +7,7 @@ import * as McpServer from "effect/ai/McpServer"
 import * as Context from "effect/Context"
 import { type Closing, guard } from "./closing.ts"
 import type { Admit } from "./limits.ts"
-import type { Answer, InvalidArguments, Report, Tool } from "./tool.ts"
+import type { Answer, Report, Tool } from "./tool.ts"
 
 /** The revisions of MCP that a server speaks. A client that offers an unknown one gets the first. */
 export const protocols = [
@@ -36,12 +36,12 @@ export const register = <R>(
         handle: (args) => {
           const call = admit(Effect.flatMap(reporter(server), (report) => tool.call(args, report))) as Effect.Effect<
             Answer,
-            InvalidArguments,
+            string,
             McpSchema.McpRequestContext
           >
           return Effect.mapBoth(closing === undefined ? call : guard(closing, call), {
             onSuccess: (answer) => new McpSchema.CallToolResult({ ...answer, content: [...answer.content] }),
-            onFailure: ({ message }) => new McpSchema.InvalidParams({ message })
+            onFailure: (message) => new McpSchema.InvalidParams({ message })
           })
         }
       })

@@ -25,22 +25,14 @@ export interface Answer {
   readonly structuredContent?: Schema.Json
 }
 
-/** The arguments of a call do not fit the tool. */
-export class InvalidArguments {
-  readonly message: string
-  constructor(message: string) {
-    this.message = message
-  }
-}
-
 /** A runner with its definition for MCP clients. `Services` is what its runs need. */
 export interface Tool<out Services> {
   readonly [TypeId]: typeof TypeId
   readonly name: string
   /** The tool in `tools/list`. */
   readonly descriptor: ConstructorParameters<typeof McpSchema.Tool>[0]
-  /** @internal One call; `report` is there when the client asked for progress. */
-  readonly call: (args: unknown, report: Report | undefined) => Effect.Effect<Answer, InvalidArguments, Services>
+  /** @internal One call; `report` is there when the client asked for progress. Fails with what is wrong with the arguments. */
+  readonly call: (args: unknown, report: Report | undefined) => Effect.Effect<Answer, string, Services>
 }
 
 /** Tells the client of progress. */
@@ -147,8 +139,7 @@ const inputOf = ({ name, subject }: Naming, parameters: Schema.Top) => {
     read: (args: unknown) =>
       Effect.mapError(
         decode(args ?? {}),
-        (error) =>
-          new InvalidArguments(`Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
+        ({ message }) => `Invalid arguments for tool "${name}": ${message.replaceAll(/\s*\n\s*/g, " ")}`
       )
   }
 }
@@ -272,13 +263,10 @@ const structureOf = (subject: string, output: Schema.Top | undefined): Structure
   const coded = codec(subject, output)
   const object = objectSchema(subject, coded)
   const encode = Schema.encodeUnknownSync(coded as Schema.Codec<unknown, unknown>)
+  const { $defs, ...result } = jsonSchema(subject, coded)
+  const wrapped = { type: "object", properties: { result }, required: ["result"], ...($defs === undefined ? {} : { $defs }) }
   return {
-    schema: object ?? {
-      type: "object",
-      properties: { result: withoutDefinitions(jsonSchema(subject, coded)) },
-      required: ["result"],
-      ...definitionsOf(jsonSchema(subject, coded))
-    },
+    schema: object ?? wrapped,
     encode: (value) => {
       const encoded = toJson(encode(value))
       const json = object === undefined ? { result: encoded } : encoded
@@ -286,9 +274,6 @@ const structureOf = (subject: string, output: Schema.Top | undefined): Structure
     }
   }
 }
-
-const definitionsOf = (json: JsonSchema.JsonSchema) => (json["$defs"] === undefined ? {} : { $defs: json["$defs"] })
-const withoutDefinitions = ({ $defs: _defs, ...json }: JsonSchema.JsonSchema) => json
 
 const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: value })
 

@@ -366,6 +366,19 @@ describe("Responses", () => {
     })
   )
 
+  it.live("takes the event of an incomplete answer at its word, whatever its response says", () =>
+    Effect.gen(function* () {
+      for (const [response, meant] of [
+        [{ incomplete_details: { reason: "max_output_tokens" } }, "length"],
+        [{ status: "completed" }, "other"],
+        [undefined, "other"]
+      ] as const) {
+        const parts = yield* streamed(done(0, message("half")), { type: "response.incomplete", response })
+        assert.strictEqual(brief(parts.at(-1)!), `finish ${meant}`)
+      }
+    })
+  )
+
   it.live("fails for what no answer looks like", () =>
     Effect.gen(function* () {
       const bad: ReadonlyArray<ReadonlyArray<unknown>> = [

@@ -86,6 +86,18 @@ describe("a cassette's file", () => {
     })
   )
 
+  it.live("holds no secret of a body of bytes that an answer repeats", () =>
+    Effect.gen(function* () {
+      const url = yield* serving("I will remember opaque-0123456789", {})
+      const body = new TextEncoder().encode(JSON.stringify({ password: "opaque-0123456789" }))
+      const request = HttpClientRequest.make("POST")(url).pipe(HttpClientRequest.bodyUint8Array(body, "application/json"))
+      const file = path.join(yield* scopedFolder, "a.json")
+      yield* Effect.provide(send(request), taped(file, "record"))
+      assert.notInclude(fs.readFileSync(file, "utf8"), "opaque-0123456789")
+      assert.strictEqual(yield* Effect.provide(send(request), taped(file, "replay")), "I will remember [redacted]")
+    })
+  )
+
   it.live("can be read by its owner only, also where it was readable before", () =>
     Effect.gen(function* () {
       const url = yield* serving("hello", {})

@@ -184,8 +184,9 @@ export class StreamDecoder {
       case "response.output_item.done":
         return this.#done(event["item"], event["output_index"], "item", out)
       case "response.completed":
-      case "response.incomplete":
         return this.#complete(event["response"], out)
+      case "response.incomplete":
+        return this.#complete(event["response"], out, { status: "incomplete" })
       case "response.failed":
         return failureOf(isFields(event["response"]) ? event["response"] : {}) ?? malformed("the response failed")
       case "error":
@@ -443,11 +444,12 @@ export class StreamDecoder {
 
   // -- the end --------------------------------------------------------------------------------------------------------
 
-  #complete(response: unknown, out: Parts): Problem | undefined {
+  /** `known` goes before what the last response says. */
+  #complete(response: unknown, out: Parts, known: Fields = {}): Problem | undefined {
     if (!isFields(response) && this.#items.length === 0) {
       return malformed("the server ended the answer without a response")
     }
-    const last = isFields(response) ? response : {}
+    const last = { ...(isFields(response) ? response : {}), ...known }
     const failure = failureOf(last)
     if (failure !== undefined) return failure
     this.#begin(last, out)

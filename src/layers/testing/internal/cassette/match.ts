@@ -3,7 +3,7 @@ import * as Predicate from "effect/Predicate"
 import { createHash } from "node:crypto"
 import { textOfJson } from "../../../../internal/json.ts"
 import type { HttpRequest } from "../../../../services/HttpTransport.ts"
-import { ofRequest } from "./body.ts"
+import { ofRequest, textOf } from "./body.ts"
 import type { Difference } from "./errors.ts"
 import type { Exchange, RequestBody } from "./format.ts"
 import type { Scrubber } from "./scrub.ts"
@@ -31,7 +31,7 @@ export const ofRecorded = ({ body, method, url }: Exchange["request"]): Compared
 /** Learns the secrets of a request, from its address, its headers and its body. */
 export const learnFrom = ({ body, headers, url }: HttpRequest, scrubber: Scrubber): void => {
   scrubber.learnFrom({ url, headers: Object.entries(headers) })
-  if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOfJson([body]))
+  if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOf([body]))
 }
 
 /** A request that is made. */

@@ -8,12 +8,13 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import * as LanguageModel from "effect/ai/LanguageModel"
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import { lookUp } from "../../data/models.ts"
 import { positiveDurationOf } from "../../internal/definition.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
+import { contextOf } from "../internal/model/direct.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Embedding from "../internal/model/embedding.ts"
 import { number } from "../internal/model/wire.ts"
@@ -108,12 +109,7 @@ const make = (
   Effect.flatMap(ModelInfo.CurrentCatalog, (catalog) => {
     const provider = providerOf(model.provider, model.modelId)
     const known = provider.catalog === undefined ? undefined : lookUp(catalog, `${provider.catalog}:${model.modelId}`)
-    const port = portOf({ model, provider, options, timeout, thinks: known?.reasoning })
     const toolSearch = provider.key === "anthropic" && known?.toolSearch === true
-    const direct: ModelInfo.Direct = {
-      generateText: (request) => port.generate(request, toolSearch),
-      streamText: (request) => port.stream(request, toolSearch)
-    }
     const info: ModelInfo.ModelInfo = {
       provider: provider.name,
       model: model.modelId,
@@ -123,13 +119,9 @@ const make = (
       capabilities: known,
       retry: options.retry
     }
-    return Effect.map(
-      LanguageModel.make({
-        // Beyond the agent loop, effect/ai would refuse the results of a tool that it does not know.
-        generateText: (request) => Effect.map(port.generate(request, false), (parts) => [...parts]),
-        streamText: (request) => port.stream(request, false)
-      }),
-      (service) => ModelInfo.context(service, info, direct)
+    return contextOf(
+      info,
+      portOf({ model, provider, options, timeout, thinks: known?.reasoning, searchesTools: toolSearch })
     )
   })
 
@@ -152,8 +144,8 @@ export interface EmbeddingOptions {
 
 /**
  * Embeddings by a model of an AI SDK provider package. Texts beyond what the provider takes in one request are sent in several, two
- * at once where the model allows it, and come back in their order. Throws `InvalidDefinition` for what is not such a model. Calls
- * fail with `AiError` as those of {@link layer} do; interruption aborts the requests on the wire.
+ * at once where the model allows it, and come back in their order. Throws `InvalidDefinition` for what is not such a model, and for a
+ * timeout that is not above 0. Calls fail with `AiError` as those of {@link layer} do; interruption aborts the requests on the wire.
  *
  * @example
  * import { createOpenAICompatible } from "@ai-sdk/openai-compatible"

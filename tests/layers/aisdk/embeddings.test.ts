@@ -44,6 +44,8 @@ it.live("fail as other calls do, and for an answer that has too few vectors", ()
       () => AiSdk.layerEmbedding("text-embedding-3-small" as never),
       /not a model of the AI SDK with a doEmbed/
     )
+    for (const timeout of ["soon", 0])
+      assert.throws(() => AiSdk.layerEmbedding(local.embeddingModel("m"), { timeout: timeout as never }), /timeout/)
   })
 )
 

@@ -4,10 +4,13 @@ import { createGoogle } from "@ai-sdk/google"
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import type { LanguageModelV4 } from "@ai-sdk/provider"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Stream } from "effect"
-import { type AiError, LanguageModel } from "effect/ai"
+import { Duration, Effect, Fiber, Redacted, Schema, Stream } from "effect"
+import { type AiError, LanguageModel, Tool } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { Agent, AiSdk } from "troupe"
+import { Agent, AiSdk, OpenAi } from "troupe"
+import { markOf, SecretArguments } from "../../../src/internal/toolMarks.ts"
+import { directModel } from "../../support/directModel.ts"
+import { request } from "../../support/openAiRequest.ts"
 import { claudeBegins, claudeSays } from "../../support/vendorAnswers.ts"
 import { type Answer, json, serve, sse } from "../../support/wire.ts"
 
@@ -221,6 +224,38 @@ describe("AiSdk fails with the right error for", () => {
       if (saved !== undefined) process.env["ANTHROPIC_API_KEY"] = saved
       assert.strictEqual(error.reason._tag, "AuthenticationError")
       assert.match(error.message, /ANTHROPIC_API_KEY/)
+    })
+  )
+
+  it.live("what a server repeats, without the secrets of tools and headers", () =>
+    Effect.gen(function* () {
+      const said = failure("invalid_request_error", "refused opaque-0123456789 and opaque-9876543210")
+      const server = yield* serve(json(said, 400), json(said, 400), sse([...begun, said]))
+      const model = AiSdk.layer(claude(server.url), { headers: { "x-team-key": "opaque-9876543210" }, retry: "none" })
+      const tool = OpenAi.tools.mcp({
+        label: "docs",
+        url: "https://docs.example/mcp",
+        authorization: Redacted.make("opaque-0123456789")
+      }).tool
+      const secret = Tool.providerDefined({
+        id: "custom.docs",
+        customName: "docs",
+        providerName: "docs",
+        args: Schema.Struct({}),
+        parameters: Schema.Unknown,
+        success: Schema.Unknown,
+        failure: Schema.Unknown
+      })({}).annotate(SecretArguments, markOf(tool, SecretArguments))
+      const { generateText, streamText } = yield* Effect.provide(directModel, model)
+      const asked = { ...request, tools: [secret] }
+      for (const call of [
+        generateText(asked),
+        Stream.runDrain(streamText(asked)),
+        Stream.runDrain(streamText(asked))
+      ]) {
+        const error = yield* Effect.flip<unknown, AiError.AiError, never>(call)
+        assert.match(error.message, /refused \[redacted\] and \[redacted\]/)
+      }
     })
   )
 

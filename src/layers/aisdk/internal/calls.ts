@@ -1,19 +1,16 @@
 /** Calls of models that answer as a whole, with their time, their retries and their errors. */
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import { kindOf } from "../../../internal/definition.ts"
+import { kindOf, positiveDurationOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
-import { isSyncFiber } from "../../../services/SyncBridge.ts"
 import * as Calling from "../../internal/model/calling.ts"
-import { type Problem, Unsupported } from "../../internal/model/problems.ts"
+import type { Problem } from "../../internal/model/problems.ts"
 import type * as Errors from "./errors.ts"
 import { providerOf } from "./provider.ts"
-import { errorOf, Known } from "./failed.ts"
-import { within } from "./waiting.ts"
+import { failWith, Known } from "./failed.ts"
+import { asked, assertAsync } from "./waiting.ts"
 
 /** How a model is called. */
 export interface Options {
@@ -34,32 +31,19 @@ export interface Calls {
   ) => Effect.Effect<B, AiError.AiError>
 }
 
-const blocked =
-  "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise, or use the Layers of OpenAi"
-
-/** The calls of a model. Under `Effect.runSync` they fail. */
+/** The calls of a model. Under `Effect.runSync` they fail. Throws `InvalidDefinition` for a timeout that is not one. */
 export const make = (
   model: { readonly provider: string; readonly modelId: string },
   method: Errors.Failing["method"],
   { retry, timeout: given = "10 minutes" }: Options
 ): Calls => {
-  const failing = { method, provider: providerOf(model.provider, model.modelId), model: model.modelId } as const
-  const timeout = Option.getOrElse(Duration.fromInput(given), () => Duration.minutes(1))
-  const failed = (error: unknown): Effect.Effect<never, AiError.AiError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing, now)))
-  const fail: Calls["fail"] = (problem) => failed(new Known(problem))
+  const provider = providerOf(model.provider, model.modelId)
+  const failed = failWith({ method, provider, model: model.modelId, secrets: [] })
+  const timeout = positiveDurationOf("AiSdk", "timeout", given)
   const waiting = <A>(ask: (signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, unknown> =>
-    Effect.withFiber((fiber) => {
-      if (isSyncFiber(fiber)) return Effect.fail(new Unsupported(blocked))
-      const controller = new AbortController()
-      return within(
-        timeout,
-        () => ask(controller.signal),
-        () => controller.abort()
-      )
-    })
+    Effect.andThen(assertAsync, asked(timeout, ask))
   return {
-    fail,
+    fail: (problem) => failed(new Known(problem)),
     within: (ask) => Effect.catch(waiting(ask), failed),
     ask: (ask, read) =>
       Effect.withFiber((fiber) => {

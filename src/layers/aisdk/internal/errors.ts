@@ -33,6 +33,8 @@ export interface Failing {
   readonly method: "generateText" | "streamText" | "embedMany" | "generateImages" | "synthesize" | "transcribe"
   readonly provider: Provider
   readonly model: string
+  /** Texts that no message may hold. */
+  readonly secrets: ReadonlyArray<string>
 }
 
 const nameOf = (error: unknown): string =>
@@ -59,7 +61,7 @@ export const ofProblem = (problem: Problem, failing: Failing, now: number, url?:
     module: "AiSdk",
     method: failing.method,
     url: url ?? failing.provider.name,
-    secrets: [],
+    secrets: failing.secrets,
     remedy: remedyOf(problem, failing)
   }
   return toAiError(problem, asked, now)

@@ -1,4 +1,5 @@
 /** What goes wrong with a call beyond what a model's package throws, and the error of any of it. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import { messageOf } from "../../../internal/message.ts"
@@ -37,8 +38,13 @@ export const reading = <A>(read: () => A): Effect.Effect<A, unknown> =>
         : new Known(malformed(`the model's answer has no form that can be read: ${quote(messageOf(error))}`))
   })
 
-/** The error of a call that failed in any way. */
-export const errorOf = (error: unknown, failing: Errors.Failing, now: number): AiError.AiError => {
+/** Fails with the error of a call that failed in any way. */
+export const failWith =
+  (failing: Errors.Failing) =>
+  (error: unknown): Effect.Effect<never, AiError.AiError> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing, now)))
+
+const errorOf = (error: unknown, failing: Errors.Failing, now: number): AiError.AiError => {
   if (error instanceof Known) return Errors.ofProblem(error.problem, failing, now)
   if (error instanceof Late) return Errors.ofProblem({ kind: "timeout", message: error.message }, failing, now)
   return error instanceof InStream ? Errors.ofStreamed(error.error, failing, now) : Errors.ofThrown(error, failing, now)

@@ -1,6 +1,5 @@
 /** The two ways in which a language model is asked, for the agent loop and for `effect/ai`. */
-import type { LanguageModelV4 } from "@ai-sdk/provider"
-import * as Clock from "effect/Clock"
+import type { LanguageModelV4, LanguageModelV4CallOptions } from "@ai-sdk/provider"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -10,19 +9,20 @@ import type * as Response from "effect/ai/Response"
 import * as Stream from "effect/Stream"
 import { CurrentRun } from "../../../services/CurrentRun.ts"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
-import { isSyncFiber } from "../../../services/SyncBridge.ts"
+import { isSecretName } from "../../../internal/scrubber.ts"
 import * as Calling from "../../internal/model/calling.ts"
-import { Unsupported } from "../../internal/model/problems.ts"
+import { secretsOf } from "../../internal/model/providerTool.ts"
 import * as Search from "../../internal/model/search.ts"
 import * as TypedOutput from "../../internal/model/typedOutput.ts"
 import type * as Errors from "./errors.ts"
-import { errorOf } from "./failed.ts"
+import { failWith } from "./failed.ts"
 import { type CallOptions, CurrentOptions, merge, withSettings } from "./options.ts"
 import type { Provider } from "./provider.ts"
 import { encode } from "./request.ts"
 import { searchOf } from "./search.ts"
 import * as Talk from "./talk.ts"
 import * as TalkStream from "./talkStream.ts"
+import { assertAsync } from "./waiting.ts"
 import * as Warnings from "./warnings.ts"
 
 /** A model, and how its Layer calls it. */
@@ -37,56 +37,33 @@ export interface CalledModel {
   readonly timeout: Duration.Duration
   /** Whether the model is known to reason; `undefined` for unknown. */
   readonly thinks: boolean | undefined
-}
-
-/** Asks a model. */
-export interface Port {
-  readonly generate: (
-    request: LanguageModel.ProviderOptions,
-    searchesTools: boolean
-  ) => Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError>
-  readonly stream: (
-    request: LanguageModel.ProviderOptions,
-    searchesTools: boolean
-  ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+  /** Whether the provider searches tools for the model that need not be shown. */
+  readonly searchesTools: boolean
 }
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
-type Method = "generateText" | "streamText"
-
-const blocked =
-  "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise; under Effect.runSync use OpenAi.layer, which can also reach many other providers by `baseUrl`"
 
 /** The calls of a model. Under `Effect.runSync` they fail. */
-export const portOf = (asked: CalledModel): Port => {
+export const portOf = (asked: CalledModel): ModelInfo.Direct => {
   const { model, options, provider, timeout } = asked
   const warnings = Warnings.make(provider, model.modelId)
   const ask = questioner(asked, warnings)
-  const failing = (method: Method): Errors.Failing => ({ method, provider, model: model.modelId })
-  const failed =
-    (method: Method) =>
-    (error: unknown): Effect.Effect<never, AiError.AiError> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing(method), now)))
-  const callee: Talk.Callee = { model, timeout, warn: warnings.note, failing: failing("streamText") }
+  const callee: Talk.Callee = { model, timeout, warn: warnings.note }
   return {
-    generate: (request, searchesTools) =>
+    generateText: (request, memory) =>
       Effect.withFiber((fiber) => {
-        if (isSyncFiber(fiber)) return failed("generateText")(new Unsupported(blocked))
-        const once = ask(request, searchesTools, fiber).pipe(
-          Effect.flatMap((question) => Talk.whole(callee, question)),
-          Effect.tap((parts) => Effect.sync(() => annotate(fiber, request, parts))),
-          Effect.catch(failed("generateText"))
+        const once = Effect.flatMap(ask("generateText", request, memory, fiber), (question) =>
+          Talk.whole(callee, question)
         )
-        return Calling.retried(options.retry, fiber, once)
+        const noted = Effect.tap(once, (parts) => Effect.sync(() => annotate(fiber, request, parts)))
+        return Calling.retried(options.retry, fiber, noted)
       }),
-    stream: (request, searchesTools) =>
+    streamText: (request, memory) =>
       Stream.unwrap(
         Effect.withFiber((fiber) => {
-          if (isSyncFiber(fiber)) return failed("streamText")(new Unsupported(blocked))
           const once = Stream.unwrap(
-            ask(request, searchesTools, fiber).pipe(
-              Effect.flatMap((question) => TalkStream.streamed(callee, question)),
-              Effect.catch(failed("streamText"))
+            Effect.flatMap(ask("streamText", request, memory, fiber), (question) =>
+              TalkStream.streamed(callee, question)
             )
           )
           const noted = fiber.getRef(ModelInfo.CallerRetries)
@@ -102,14 +79,14 @@ export const portOf = (asked: CalledModel): Port => {
 }
 
 /** Makes the questions of requests. */
-const questioner = ({ model, options, provider, thinks }: CalledModel, warnings: Warnings.Warnings) => {
+const questioner = ({ model, options, provider, searchesTools, thinks }: CalledModel, warnings: Warnings.Warnings) => {
   const resolve = Search.resolver(model.modelId, searchOf(provider, model.provider, model.modelId))
   const make = (
     request: LanguageModel.ProviderOptions,
-    searchesTools: boolean,
+    memory: ModelInfo.RunMemory | undefined,
     fiber: AnyFiber,
     urls: Record<string, RegExp[]> | undefined
-  ): Talk.Question => {
+  ): Omit<Talk.Question, "failing"> => {
     const call = callOptions(options, fiber)
     if (!fiber.getRef(ModelInfo.CallerRetries)) describe(request, call, provider.name, model.modelId)
     const output = TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
@@ -123,27 +100,34 @@ const questioner = ({ model, options, provider, thinks }: CalledModel, warnings:
       features: provider,
       conversation: fiber.getRef(CurrentRun)?.conversationId,
       thinks,
-      searchesTools
+      // Beyond the agent loop, effect/ai would refuse the results of a tool that it does not know.
+      searchesTools: searchesTools && memory !== undefined
     }
     const encoded = encode(typed, call, target)
     warnings.assertTaken(encoded)
-    return {
-      options: encoded,
-      answerTool: typed.answerTool,
-      isTyped: typed.format !== undefined
-    }
+    return { options: encoded, answerTool: typed.answerTool, isTyped: typed.format !== undefined }
   }
   return (
+    method: Errors.Failing["method"],
     request: LanguageModel.ProviderOptions,
-    searchesTools: boolean,
+    memory: ModelInfo.RunMemory | undefined,
     fiber: AnyFiber
-  ): Effect.Effect<Talk.Question, unknown> =>
-    Effect.tryPromise({ try: async () => model.supportedUrls, catch: (error) => error }).pipe(
-      Effect.flatMap((urls) =>
-        Effect.try({ try: () => make(request, searchesTools, fiber, urls), catch: (error) => error })
-      )
+  ): Effect.Effect<Talk.Question, AiError.AiError> => {
+    const failing = { method, provider, model: model.modelId, secrets: secretsOf(request.tools) }
+    return assertAsync.pipe(
+      Effect.andThen(Effect.tryPromise({ try: async () => model.supportedUrls, catch: (error) => error })),
+      Effect.flatMap((urls) => Effect.try({ try: () => make(request, memory, fiber, urls), catch: (error) => error })),
+      Effect.map((question) => {
+        const secrets = [...failing.secrets, ...secretHeaders(question.options.headers)]
+        return { ...question, failing: { ...failing, secrets } }
+      }),
+      Effect.catch(failWith(failing))
     )
+  }
 }
+
+const secretHeaders = (headers: LanguageModelV4CallOptions["headers"] = {}): ReadonlyArray<string> =>
+  Object.entries(headers).flatMap(([name, value = ""]) => (isSecretName(name, "header") ? [value] : []))
 
 const annotate = (
   fiber: AnyFiber,

@@ -7,14 +7,15 @@ import type {
 } from "@ai-sdk/provider"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import { malformed } from "../../internal/model/problems.ts"
 import { answered } from "../../internal/model/typedOutput.ts"
 import * as Errors from "./errors.ts"
-import { Known, reading } from "./failed.ts"
+import { failWith, Known, reading } from "./failed.ts"
 import { OwnCalls } from "./ownCalls.ts"
 import * as Parts from "./parts.ts"
-import { within } from "./waiting.ts"
+import { asked } from "./waiting.ts"
 
 /** The model, and how it is asked. */
 export interface Callee {
@@ -25,7 +26,6 @@ export interface Callee {
     warnings: ReadonlyArray<SharedV4Warning>,
     asked: LanguageModelV4CallOptions
   ) => Effect.Effect<void, Known>
-  readonly failing: Errors.Failing
 }
 
 /** A request, and how its answer is read. */
@@ -35,28 +35,25 @@ export interface Question {
   readonly answerTool: string | undefined
   /** True where the provider was asked for JSON. */
   readonly isTyped: boolean
+  /** The call, for its errors. */
+  readonly failing: Errors.Failing
 }
 
-/** The parts of a whole answer. Fails with what the model threw. Interruption aborts the request. */
+/** The parts of a whole answer. Interruption aborts the request. */
 export const whole = (
   { model, timeout, warn }: Callee,
-  { answerTool, isTyped, options }: Question
-): Effect.Effect<ReadonlyArray<Response.PartEncoded>, unknown> =>
-  Effect.suspend(() => {
-    const controller = new AbortController()
-    const ask = () => model.doGenerate({ ...options, abortSignal: controller.signal })
-    return Effect.flatMap(
-      within(timeout, ask, () => controller.abort()),
-      (result) =>
-        Effect.andThen(
-          warn(result.warnings ?? [], options),
-          reading(() => {
-            const parts = partsOf(result, model.provider, isTyped)
-            return answerTool === undefined ? parts : answered(parts, answerTool)
-          })
-        )
-    )
-  })
+  { answerTool, failing, isTyped, options }: Question
+): Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError> =>
+  asked(timeout, (abortSignal) => model.doGenerate({ ...options, abortSignal })).pipe(
+    Effect.tap((result) => warn(result.warnings ?? [], options)),
+    Effect.flatMap((result) =>
+      reading(() => {
+        const parts = partsOf(result, model.provider, isTyped)
+        return answerTool === undefined ? parts : answered(parts, answerTool)
+      })
+    ),
+    Effect.catch(failWith(failing))
+  )
 
 const partsOf = (
   result: LanguageModelV4GenerateResult,

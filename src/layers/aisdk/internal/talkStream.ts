@@ -1,7 +1,6 @@
 /** Asks a model for an answer as it streams, and reads it. */
 import type { LanguageModelV4StreamPart } from "@ai-sdk/provider"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
@@ -10,7 +9,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AnswerReader } from "../../internal/model/typedOutput.ts"
 import * as Errors from "./errors.ts"
-import { errorOf, InStream, Known, reading } from "./failed.ts"
+import { failWith, InStream, Known, reading } from "./failed.ts"
 import { OwnCalls } from "./ownCalls.ts"
 import * as Parts from "./parts.ts"
 import { RawChunks } from "./rawChunks.ts"
@@ -21,23 +20,24 @@ import { Late, within } from "./waiting.ts"
 export const streamed = (
   callee: Callee,
   question: Question
-): Effect.Effect<Stream.Stream<Response.StreamPartEncoded, AiError.AiError>, unknown, Scope.Scope> =>
+): Effect.Effect<Stream.Stream<Response.StreamPartEncoded, AiError.AiError>, AiError.AiError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { failing, model, timeout } = callee
+    const { failing, options } = question
+    const { model, timeout } = callee
     const controller = yield* Effect.acquireRelease(
       Effect.sync(() => new AbortController()),
       (controller) => Effect.sync(() => controller.abort())
     )
     // For servers that no package is made for.
     const includeRawChunks = failing.provider.package === undefined
-    const ask = () => model.doStream({ ...question.options, includeRawChunks, abortSignal: controller.signal })
-    const { stream } = yield* within(timeout, ask, () => controller.abort())
+    const ask = () => model.doStream({ ...options, includeRawChunks, abortSignal: controller.signal })
+    const opened = within(timeout, ask, () => controller.abort())
+    const { stream } = yield* Effect.catch(opened, failWith(failing))
     const reader = yield* Effect.acquireRelease(
       Effect.sync(() => stream.getReader()),
       (reader) => Effect.sync(() => void reader.cancel().catch(ignore))
     )
-    const incoming = new Incoming(callee, question)
-    return Stream.fromPull(Effect.succeed(pullOf(reader, callee, incoming, controller)))
+    return Stream.fromPull(Effect.succeed(pullOf(reader, callee, question, controller)))
   })
 
 /** After the end of an answer its body is read to the end, so that the connection can be used again, but not for long. */
@@ -49,15 +49,15 @@ type Some = [Response.StreamPartEncoded, ...Array<Response.StreamPartEncoded>]
 
 const pullOf = (
   reader: ReadableStreamDefaultReader<LanguageModelV4StreamPart>,
-  { failing, timeout }: Callee,
-  incoming: Incoming,
+  callee: Callee,
+  question: Question,
   controller: AbortController
 ): Effect.Effect<Some, AiError.AiError | Cause.Done> => {
-  const fail = (error: unknown) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing, now)))
+  const incoming = new Incoming(callee, question)
+  const fail = failWith(question.failing)
   const next: Effect.Effect<Some, AiError.AiError | Cause.Done> = Effect.suspend(() =>
     Effect.matchEffect(
-      within(incoming.isFinished ? drain : timeout, () => reader.read(), ignore),
+      within(incoming.isFinished ? drain : callee.timeout, () => reader.read(), ignore),
       {
         onFailure: (error): Effect.Effect<never, AiError.AiError | Cause.Done> => {
           if (incoming.isFinished) return Cause.done()

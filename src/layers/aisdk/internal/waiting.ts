@@ -1,6 +1,8 @@
 /** Waits for promises within a time limit, by the clock of the program. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { isSync } from "../../../services/SyncBridge.ts"
+import { Unsupported } from "../../internal/model/problems.ts"
 import { after } from "../../internal/model/timer.ts"
 
 /** A promise did not settle in time. */
@@ -39,3 +41,28 @@ export const within = <A>(
       })
     })
   )
+
+/** {@link within}, for a request that is aborted when it is given up. */
+export const asked = <A>(
+  timeout: Duration.Duration,
+  ask: (signal: AbortSignal) => PromiseLike<A>
+): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    const controller = new AbortController()
+    return within(
+      timeout,
+      () => ask(controller.signal),
+      () => controller.abort()
+    )
+  })
+
+/** Fails under `Effect.runSync`, which cannot wait for promises. */
+export const assertAsync: Effect.Effect<void, Unsupported> = Effect.flatMap(isSync, (is) =>
+  is
+    ? Effect.fail(
+        new Unsupported(
+          "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise; under Effect.runSync use the Layers of OpenAi, which can also reach many other providers by `baseUrl`"
+        )
+      )
+    : Effect.void
+)

@@ -92,7 +92,7 @@ export const within = <E, R>(
       ): Parameters<ModelInfo.Direct["generateText"]> => {
         const sent = capabilities.images === false ? withoutToolImages(request) : request
         // What is kept for the next call is of the conversation as it is.
-        return sent === request && memory !== undefined ? [request, memory] : [sent]
+        return [sent, sent === request || memory === undefined ? memory : { kept: undefined }]
       }
       return contextOf(
         { ...known.info, capabilities },

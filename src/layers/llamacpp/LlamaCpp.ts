@@ -20,11 +20,13 @@ import * as Lacking from "../../internal/lacking.ts"
 import { messageOf } from "../../internal/message.ts"
 import type { ModelUnavailable } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
+import { Blocks } from "../internal/model/blocks.ts"
 import { contextOf } from "../internal/model/direct.ts"
 import * as Embedding from "../internal/model/embedding.ts"
 import { contextLengthPrefix } from "../internal/model/errors.ts"
 import { Unsupported } from "../internal/model/problems.ts"
 import * as TypedOutput from "../internal/model/typedOutput.ts"
+import { randomId } from "../internal/model/wire.ts"
 import * as Engine from "./internal/engine.ts"
 import type { Chunk } from "./internal/protocol.ts"
 import * as Task from "./internal/task.ts"
@@ -62,8 +64,9 @@ const positive = (option: string, value: number | undefined): void => {
 
 /**
  * A model of a GGUF file, in this process; under `Effect.runSync`, where `SyncEdge.layer` is needed, in a process alongside it. The weights
- * of a file are loaded once, for any number of Layers, and are freed with the last scope that uses them. A grammar holds the model to an `output` schema, and to a call where a tool has to be called.
- * It reads no images.
+ * of a file are loaded once, for any number of Layers, and are freed with the last scope that uses them; programs of `Effect.runSync` load
+ * them in addition to this process, which then uses theirs where they came first. A grammar holds the model to an `output` schema, and to a
+ * call where a tool has to be called. It reads no images.
  *
  * Calls wait for each other, the first one first, except for as many as there are `sequences`. Interrupting a call stops it
  * after the token that is being made.
@@ -90,10 +93,8 @@ const make = (
   timeout: Duration.Duration
 ): Effect.Effect<Context.Context<LanguageModel.LanguageModel>, ModelUnavailable, Scope.Scope> =>
   Effect.gen(function* () {
-    const { gpu = "auto", modelPath, sequences = 1, threads = Engine.defaultThreads() } = options
-    const weights = yield* Engine.weights({ modelPath, gpu })
-    const { contextTokens } = options
-    const context = yield* Engine.roomFor(modelPath, weights.context({ threads, contextTokens, sequences }))
+    const { contextTokens, gpu = "auto", modelPath, sequences = 1, threads = Engine.defaultThreads() } = options
+    const context = yield* Engine.generating({ modelPath, gpu }, { threads, contextTokens, sequences })
     const info: ModelInfo.ModelInfo = {
       provider: "llamacpp",
       model: path.basename(modelPath),
@@ -151,7 +152,7 @@ const directOf = (
                 orElse: () => Effect.fail<unknown>(late)
               })
             )
-            .pipe(Effect.map((reply) => Task.answerOf(task, reply, idsBy(fiber.getRef(Random.Random)))))
+            .pipe(Effect.map((reply) => Task.answerOf(task, reply, () => randomId(fiber.getRef(Random.Random)))))
         ),
         Effect.catch((error) => Effect.fail(toAiError(error, method)))
       )
@@ -161,69 +162,34 @@ const directOf = (
       Effect.map(answer(request, "generateText", ignore), ({ finish, parts }) => [...parts, finish]),
     streamText: (request) =>
       Stream.callback<Response.StreamPartEncoded, AiError.AiError>((queue) => {
-        const blocks = new Blocks((part) => Queue.offerUnsafe(queue, part))
-        return Effect.matchEffect(
-          answer(request, "streamText", (chunk) => blocks.add(chunk)),
-          {
-            onFailure: (error) => Queue.fail(queue, error),
-            onSuccess: (made) => {
-              blocks.end(made)
-              return Queue.end(queue)
-            }
+        const blocks = new Blocks()
+        let hasSaid = false
+        const emit = (add: (out: Array<Response.StreamPartEncoded>) => void): void => {
+          const out: Array<Response.StreamPartEncoded> = []
+          add(out)
+          Queue.offerAllUnsafe(queue, out)
+        }
+        const onChunk = ({ kind, text }: Chunk): void => {
+          hasSaid ||= kind === "text"
+          emit((out) => blocks.say(kind === "thought" ? "reasoning" : "text", text, out))
+        }
+        return Effect.matchEffect(answer(request, "streamText", onChunk), {
+          onFailure: (error) => Queue.fail(queue, error),
+          onSuccess: ({ finish, parts }) => {
+            const unsaid = hasSaid ? [] : parts.filter((part) => part.type === "text" && part.text !== "")
+            emit((out) => {
+              for (const { text } of unsaid as ReadonlyArray<Response.TextPartEncoded>) blocks.say("text", text, out)
+              blocks.close(out)
+              out.push(...parts.filter((part) => part.type === "tool-call"), finish)
+            })
+            return Queue.end(queue)
           }
-        )
+        })
       })
   }
 }
 
 const ignore = (): void => {}
-
-const idsBy = (random: typeof Random.Random.Service) => (): string =>
-  `call_${Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
-    .toString(36)
-    .padStart(11, "0")}`
-
-/** Deltas of texts and thoughts, each in its block. */
-class Blocks {
-  readonly #emit: (part: Response.StreamPartEncoded) => void
-  #open: "text" | "reasoning" | undefined
-  #count = 0
-  #said = false
-
-  constructor(emit: (part: Response.StreamPartEncoded) => void) {
-    this.#emit = emit
-  }
-
-  add({ kind, text }: Chunk): void {
-    this.#delta(kind === "thought" ? "reasoning" : "text", text)
-  }
-
-  /** What no chunk had, and the end. */
-  end({ finish, parts }: Task.Answer): void {
-    for (const part of parts) {
-      if (part.type === "text" && !this.#said && part.text !== "") this.#delta("text", part.text)
-    }
-    this.#close()
-    for (const part of parts) if (part.type === "tool-call") this.#emit(part)
-    this.#emit(finish)
-  }
-
-  #delta(block: "text" | "reasoning", delta: string): void {
-    if (this.#open !== block) {
-      this.#close()
-      this.#open = block
-      this.#count++
-      this.#emit({ type: `${block}-start`, id: String(this.#count) })
-    }
-    if (block === "text") this.#said = true
-    this.#emit({ type: `${block}-delta`, id: String(this.#count), delta })
-  }
-
-  #close(): void {
-    if (this.#open !== undefined) this.#emit({ type: `${this.#open}-end`, id: String(this.#count) })
-    this.#open = undefined
-  }
-}
 
 const noTimedCache = (method: string): AiError.AiError =>
   Lacking.errorOf({
@@ -278,8 +244,7 @@ export const layerEmbedding = (
     EmbeddingModel.EmbeddingModel,
     Effect.gen(function* () {
       const { contextTokens, gpu = "auto", modelPath, threads = Engine.defaultThreads() } = options
-      const weights = yield* Engine.weights({ modelPath, gpu })
-      const embed = yield* Engine.roomFor(modelPath, weights.embedding({ threads, contextTokens }))
+      const embed = yield* Engine.embedding({ modelPath, gpu }, { threads, contextTokens })
       const turns = Turns.make(1)
       const one = (input: string) => Effect.mapError(embed(input), (error) => toAiError(error, "embedMany"))
       return yield* Embedding.make(

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import * as LanguageModel from "effect/ai/LanguageModel"
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import type * as Tool from "effect/ai/Tool"
 import * as Layer from "effect/Layer"
@@ -21,6 +21,7 @@ import { lookUp } from "../../data/models.ts"
 import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Calling from "../internal/model/calling.ts"
+import { contextOf } from "../internal/model/direct.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 import type { HttpRequest, HttpTransport } from "../../services/HttpTransport.ts"
 import { CurrentRun } from "../../services/CurrentRun.ts"
@@ -58,7 +59,7 @@ import { answeringBy } from "./internal/answerTool.ts"
 import { secretsOf } from "../internal/model/providerTool.ts"
 import { ask, formatOf, type StructuredOutput, type Ways } from "../internal/model/typedOutput.ts"
 import { serverAt } from "./internal/servers.ts"
-import type { Fields } from "../internal/model/wire.ts"
+import { type Fields, randomId } from "../internal/model/wire.ts"
 import type { Target } from "./internal/written.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
@@ -417,14 +418,6 @@ const modelOf = (
   Effect.gen(function* () {
     const catalog = yield* ModelInfo.CurrentCatalog
     const provider = new Provider(options, at, carrier, catalog)
-    const direct: ModelInfo.Direct = {
-      generateText: (request, memory) => provider.generate(request, memory),
-      streamText: (request, memory) => provider.stream(request, memory)
-    }
-    const model = yield* LanguageModel.make({
-      generateText: (request) => provider.generate(request),
-      streamText: (request) => provider.stream(request)
-    })
     const info: ModelInfo.ModelInfo = {
       provider: provider.name,
       model: options.model,
@@ -436,7 +429,10 @@ const modelOf = (
       server: provider.server,
       retry: options.retry
     }
-    return ModelInfo.context(model, info, direct)
+    return yield* contextOf(info, {
+      generateText: (request, memory) => provider.generate(request, memory),
+      streamText: (request, memory) => provider.stream(request, memory)
+    })
   })
 
 interface Call {
@@ -453,22 +449,14 @@ const hasOptions = ({ chat: _chat, responses: _responses, body: _body, ...own }:
   Object.keys(own).length > 0
 
 /**
- * Calls without an id get one; `Random` makes it, so that tests can repeat it. On a tape it is made from the request: it
- * comes back in the next one, which has to be the same whenever the tape is played.
+ * Makes ids for calls without one. On a tape they are made from the request: they come back in the next one, which has to be
+ * the same whenever the tape is played.
  */
-const idMaker = (
-  nameOf: (() => string) | undefined,
-  random: { readonly nextDoubleUnsafe: () => number }
-): (() => string) => {
-  if (nameOf !== undefined) {
-    let name: string | undefined
-    let count = 0
-    return () => `call_${(name ??= nameOf())}_${count++}`
-  }
-  return () => {
-    const digits = Math.floor(random.nextDoubleUnsafe() * 2 ** 52).toString(36)
-    return `call_${digits.padStart(11, "0")}`
-  }
+const idMaker = (nameOf: (() => string) | undefined, random: typeof Random.Random.Service): (() => string) => {
+  if (nameOf === undefined) return () => randomId(random)
+  let name: string | undefined
+  let count = 0
+  return () => `call_${(name ??= nameOf())}_${count++}`
 }
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>

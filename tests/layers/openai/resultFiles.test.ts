@@ -101,6 +101,18 @@ it.live("documents of offices are sent to Responses, and described to Chat Compl
   })
 )
 
+it.live("an image of an answer is described to Chat Completions, which takes none back", () =>
+  Effect.gen(function* () {
+    const drawn = { role: "assistant", content: [file("image/png")] }
+    const prompt = [{ role: "user", content: "draw" }, drawn, { role: "user", content: "again" }] as never
+    const body = yield* bodyOf("chat", { prompt })
+    assert.deepStrictEqual((body["messages"] as ReadonlyArray<unknown>)[1], {
+      role: "assistant",
+      content: "[file: image/png, 3 bytes; it cannot be shown here]"
+    })
+  })
+)
+
 for (const api of apis) {
   it.live(`a server whose tool gives audio does not end the run, over ${api}`, () =>
     Effect.gen(function* () {

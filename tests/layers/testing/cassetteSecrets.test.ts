@@ -90,7 +90,9 @@ describe("a cassette's file", () => {
     Effect.gen(function* () {
       const url = yield* serving("I will remember opaque-0123456789", {})
       const body = new TextEncoder().encode(JSON.stringify({ password: "opaque-0123456789" }))
-      const request = HttpClientRequest.make("POST")(url).pipe(HttpClientRequest.bodyUint8Array(body, "application/json"))
+      const request = HttpClientRequest.make("POST")(url).pipe(
+        HttpClientRequest.bodyUint8Array(body, "application/json")
+      )
       const file = path.join(yield* scopedFolder, "a.json")
       yield* Effect.provide(send(request), taped(file, "record"))
       assert.notInclude(fs.readFileSync(file, "utf8"), "opaque-0123456789")

@@ -12,6 +12,7 @@ import * as AgentTool from "troupe/AgentTool"
 import * as LlamaCpp from "troupe/LlamaCpp"
 import * as ModelInfo from "troupe/ModelInfo"
 import * as Models from "troupe/Models"
+import * as SyncEdge from "troupe/SyncEdge"
 import { processes } from "../../../src/layers/llamacpp/internal/elsewhere.ts"
 import { loaded } from "../../../src/layers/llamacpp/internal/here.ts"
 import { isSync } from "../../../src/services/SyncBridge.ts"
@@ -247,6 +248,18 @@ describe("LlamaCpp.layer", () => {
       assert.strictEqual(processes().now, 0)
     })
   )
+
+  it("is not loaded again for Effect.runPromise where a program of Effect.runSync has it", async () => {
+    const scope = Scope.makeUnsafe()
+    const [started, loads] = [processes().started, loaded().loads]
+    const sync = <A, E>(effect: Effect.Effect<A, E>): A => Effect.runSync(Effect.provide(effect, SyncEdge.layer))
+    sync(Scope.provide(Layer.build(layer()), scope))
+    const answer = LanguageModel.generateText({ prompt: "hello" }).pipe(Effect.provide(layer()))
+    assert.strictEqual((await Effect.runPromise(answer)).usage.outputTokens.total, 40)
+    assert.deepStrictEqual([processes().started - started, loaded().loads - loads], [1, 0])
+    sync(Scope.close(scope, Exit.void))
+    assert.strictEqual(processes().now, 0)
+  })
 
   it.live("is found by name", () =>
     Effect.gen(function* () {

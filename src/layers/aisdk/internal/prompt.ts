@@ -10,6 +10,7 @@ import type {
 import type * as Prompt from "effect/ai/Prompt"
 import { digest } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
+import { inWords } from "../../internal/model/files.ts"
 import { argumentsOf, callName } from "../../internal/model/wire.ts"
 import * as Files from "./files.ts"
 import type { Provider } from "./provider.ts"
@@ -97,7 +98,7 @@ const answerFile = (
   to: PromptTarget
 ): LanguageModelV4FilePart | LanguageModelV4TextPart => {
   const file = to.features.takesAnswerFiles ? Files.ofAnswer(part) : undefined
-  return file === undefined ? { type: "text", text: Files.inWords(part) } : { ...file, ...own }
+  return file === undefined ? { type: "text", text: inWords(part) } : { ...file, ...own }
 }
 
 /** A file of a thought goes back as it came, and to its own provider alone. */
@@ -161,4 +162,4 @@ const toolOf = (message: Prompt.ToolMessage, to: PromptTarget): ReadonlyArray<La
   return [answered, { role: "user", content: [{ type: "text", text: "Files of the tool results above:" }, ...after] }]
 }
 
-const inText = (part: Prompt.FilePart) => ({ type: "text", text: Files.inWords(part) }) as const
+const inText = (part: Prompt.FilePart) => ({ type: "text", text: inWords(part) }) as const

@@ -64,6 +64,12 @@ export const fitId = (id: string, most: number, exact: number | undefined): stri
   return id.length === exact && /^[a-zA-Z0-9]+$/.test(id) ? id : digest(id).slice(-exact).padStart(exact, "0")
 }
 
+/** An id for a call that has none. `Random` makes it, so that tests can repeat it. */
+export const randomId = (random: { readonly nextDoubleUnsafe: () => number }): string =>
+  `call_${Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
+    .toString(36)
+    .padStart(11, "0")}`
+
 /** Gives each call of an answer a unique id: servers leave ids out, or use one twice. */
 export const callIds = (newId: () => string): ((given: string | undefined) => string) => {
   const used = new Set<string>()

@@ -5,40 +5,23 @@
 import { createInterface } from "node:readline"
 import { pathToFileURL } from "node:url"
 import { failureOf } from "./failureOf.ts"
-import type { FromModel, ToModel } from "./protocol.ts"
+import type { Chunk, FromModel, ToModel } from "./protocol.ts"
 import { load, type Package, type Session } from "./session.ts"
 
 const post = (message: FromModel): void => void process.stdout.write(`${JSON.stringify(message)}\n`)
 const making = new Map<number, AbortController>()
 let session: Session | undefined
 
-const answer = async (message: ToModel): Promise<unknown> => {
-  switch (message.type) {
-    case "load":
-      session = await load((await import(pathToFileURL(message.library).href)) as Package, message.source)
-      return undefined
-    case "context":
-      return session!.context(message.options)
-    case "embedding":
-      return session!.embedding(message.options)
-    case "embed":
-      return session!.embed(message.context, message.text)
-    case "free":
-      return session!.free(message.context)
-    case "generate": {
-      const { context, id, sequence, task } = message
-      const controller = new AbortController()
-      making.set(id, controller)
-      return session!
-        .generate(context, sequence, task, {
-          onChunk: (chunk) => post({ id, type: "chunk", chunk }),
-          signal: controller.signal
-        })
-        .finally(() => making.delete(id))
-    }
-    case "abort":
-      return undefined
+const answer = async (message: Exclude<ToModel, { readonly type: "abort" }>): Promise<unknown> => {
+  if (message.type === "load") {
+    session = await load((await import(pathToFileURL(message.library).href)) as Package, message.source)
+    return undefined
   }
+  const { id } = message
+  const controller = new AbortController()
+  making.set(id, controller)
+  const onChunk = (chunk: Chunk): void => post({ id, type: "chunk", chunk })
+  return session!.ask(message, { onChunk, signal: controller.signal }).finally(() => making.delete(id))
 }
 
 const receive = (line: string): void => {

@@ -6,13 +6,13 @@ import { createRequire } from "node:module"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { SyncBridge } from "../../../services/SyncBridge.ts"
+import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import * as Program from "../../internal/io/program.ts"
 import { source as child } from "./childMain.generated.ts"
-import type { Embed, Generating, Weights } from "./engine.ts"
+import type { Ask } from "./engine.ts"
 import type { FromHost, ToHost } from "./hostProgram.ts"
 import { source as hostProgram } from "./hostProgram.generated.ts"
-import type { Question, Chunk, ContextOptions, Embedded, Failure, Reply, Source } from "./protocol.ts"
+import { type Chunk, type Failure, keyOf, type Source } from "./protocol.ts"
 
 /** The program runs on neither edge, so that nothing could wait. */
 export class NoEdge extends Error {}
@@ -47,9 +47,6 @@ export const processes = (): { readonly started: number; readonly now: number } 
 
 let nextId = 0
 
-/** Asks a process, and waits for the answer at the edge of the caller. */
-type Ask = <A>(message: Question, onChunk?: (chunk: Chunk) => void) => Effect.Effect<A, unknown>
-
 const ignore = (): void => {}
 
 const receive = (key: string, host: Host, message: FromHost): void => {
@@ -76,23 +73,24 @@ const end = (key: string, host: Host, failure: Failure): void => {
   Deferred.doneUnsafe(host.closed, Effect.void)
 }
 
+/** Asks a process, and waits for the answer at the edge of the caller. */
 const asking =
   (host: Host): Ask =>
   // The process answers with what the question asks for.
-  <A>(message: Question, onChunk: (chunk: Chunk) => void = ignore) =>
+  (question, onChunk = ignore) =>
     Effect.flatMap(Program.waitHere, (wait) => {
       if (host.ended !== undefined) return Effect.fail(host.ended)
       const id = nextId++
       const answer = Deferred.makeUnsafe<unknown, Failure>()
       host.calls.set(id, { onChunk, answer })
-      tell(host, { id, ...message })
-      const answered = wait(Deferred.await(answer))
+      tell(host, { id, ...question })
+      const answered = wait(Deferred.await(answer)) as Effect.Effect<never, Failure>
       return Effect.onInterrupt(answered, () => {
         tell(host, { id, type: "abort" })
         // What it is about is free once the answer has come.
         return Effect.exit(answered)
       })
-    }) as Effect.Effect<A, unknown>
+    })
 
 const tell = (host: Host, message: ToHost): void => host.program?.send(message)
 
@@ -138,42 +136,20 @@ const leave = (key: string, host: Host): Effect.Effect<void> =>
     return Effect.andThen(wait(Deferred.await(host.closed)), host.program?.release ?? Effect.void)
   })
 
+/** Whether a process has the file. */
+export const runs = (source: Source): boolean => hosts.has(keyOf(source))
+
 /** A file, for the scope. Fails with {@link NoEdge} where nothing could wait for it. */
-export const weights = (source: Source): Effect.Effect<Weights, unknown, Scope.Scope> =>
+export const weights = (source: Source): Effect.Effect<Ask, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    if ((yield* SyncBridge) === undefined) return yield* Effect.fail(new NoEdge(noEdge))
+    if ((yield* isSync) && (yield* SyncBridge) === undefined) return yield* Effect.fail(new NoEdge(noEdge))
     const library = yield* Effect.try({
       try: () => createRequire(import.meta.url).resolve("node-llama-cpp"),
       catch: (error) => error
     })
-    const key = `${String(source.gpu)} ${source.modelPath}`
+    const key = keyOf(source)
     const host = yield* Effect.acquireRelease(take(key, source, library), (host) => leave(key, host))
     const wait = yield* Program.waitHere
     yield* wait(Deferred.await(host.isLoaded))
-    const ask = asking(host)
-    return {
-      context: (options) => generating(ask, options),
-      embedding: (options) => embedding(ask, options)
-    }
+    return asking(host)
   })
-
-const freed = (ask: Ask, context: number): Effect.Effect<void> => Effect.ignore(ask({ type: "free", context }))
-
-const generating = (ask: Ask, options: ContextOptions): Effect.Effect<Generating, unknown, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(ask<{ readonly id: number; readonly size: number }>({ type: "context", options }), ({ id }) =>
-      freed(ask, id)
-    ),
-    ({ id, size }) => ({
-      size,
-      generate: (sequence, task, onChunk) => ask<Reply>({ type: "generate", context: id, sequence, task }, onChunk)
-    })
-  )
-
-const embedding = (ask: Ask, options: Omit<ContextOptions, "sequences">): Effect.Effect<Embed, unknown, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(ask<{ readonly id: number }>({ type: "embedding", options }), ({ id }) => freed(ask, id)),
-    ({ id }) =>
-      (text) =>
-        ask<Embedded>({ type: "embed", context: id, text })
-  )

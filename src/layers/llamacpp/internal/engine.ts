@@ -12,11 +12,14 @@ import { ModelUnavailable } from "../../../RunError.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
 import * as Elsewhere from "./elsewhere.ts"
 import * as Here from "./here.ts"
-import type { Chunk, ContextOptions, Embedded, Reply, Source, Task } from "./protocol.ts"
 import { failureOf } from "./failureOf.ts"
+import type { Answers, Chunk, ContextOptions, Embedded, Question, Reply, Source, Task } from "./protocol.ts"
 
-export type { Gpu, Source } from "./protocol.ts"
-export { loaded } from "./here.ts"
+/** Asks a file that is loaded. Interruption aborts what is asked, and waits for that. Fails with what the package throws. */
+export type Ask = <Q extends Question>(
+  question: Q,
+  onChunk?: (chunk: Chunk) => void
+) => Effect.Effect<Answers[Q["type"]], unknown>
 
 /** A context for generating. */
 export interface Generating {
@@ -32,32 +35,63 @@ export interface Generating {
 /** Makes the vector of a text. Fails with what the package throws. */
 export type Embed = (text: string) => Effect.Effect<Embedded, unknown>
 
-/** A file that is loaded. Its contexts fail with what the package throws. */
-export interface Weights {
-  readonly context: (options: ContextOptions) => Effect.Effect<Generating, unknown, Scope.Scope>
-  readonly embedding: (options: Omit<ContextOptions, "sequences">) => Effect.Effect<Embed, unknown, Scope.Scope>
-}
-
 const packageName = "node-llama-cpp"
 
 const unavailable = (modelPath: string, problem: string, install?: string): ModelUnavailable =>
   new ModelUnavailable({ model: `llamacpp:${modelPath}`, problem, ...(install === undefined ? {} : { install }) })
 
+/** A context of a file, for the scope. Fails with `ModelUnavailable` for a file that cannot be loaded, or has no room in memory. */
+export const generating = (
+  source: Source,
+  options: ContextOptions
+): Effect.Effect<Generating, ModelUnavailable, Scope.Scope> =>
+  Effect.map(opened(source, { type: "context", options }), ({ answer: { id, size }, ask }) => ({
+    size,
+    generate: (sequence, task, onChunk) => ask({ type: "generate", context: id, sequence, task }, onChunk)
+  }))
+
+/** As {@link generating}, for vectors. */
+export const embedding = (
+  source: Source,
+  options: Omit<ContextOptions, "sequences">
+): Effect.Effect<Embed, ModelUnavailable, Scope.Scope> =>
+  Effect.map(
+    opened(source, { type: "embedding", options }),
+    ({ answer: { id }, ask }) =>
+      (text) =>
+        ask({ type: "embed", context: id, text })
+  )
+
+const opened = <Q extends Extract<Question, { readonly type: "context" | "embedding" }>>(
+  source: Source,
+  question: Q
+): Effect.Effect<{ readonly ask: Ask; readonly answer: Answers[Q["type"]] }, ModelUnavailable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { modelPath } = source
+    const ask = yield* weights(source)
+    const answer = yield* Effect.acquireRelease(ask(question), ({ id }) =>
+      Effect.ignore(ask({ type: "free", context: id }))
+    ).pipe(
+      Effect.mapError((error) => unavailable(modelPath, `its context does not fit into memory: ${messageOf(error)}`))
+    )
+    return { ask, answer }
+  })
+
 /**
  * The weights of a file, for the scope. Fails with `ModelUnavailable` for a file that is not there or not a model, for a missing
  * package, and under `Effect.runSync` without the sync edge.
  */
-export const weights = ({ gpu, modelPath }: Source): Effect.Effect<Weights, ModelUnavailable, Scope.Scope> =>
+const weights = ({ gpu, modelPath }: Source): Effect.Effect<Ask, ModelUnavailable, Scope.Scope> =>
   Effect.gen(function* () {
     const file = yield* Effect.try({
       try: () => fs.realpathSync(path.resolve(modelPath)),
       catch: () => unavailable(modelPath, "there is no such file")
     })
     const source = { modelPath: file, gpu }
-    const made: Effect.Effect<Weights, unknown, Scope.Scope> = (yield* isSync)
-      ? Elsewhere.weights(source)
-      : Here.weights(source)
-    return yield* Effect.catch(made, (error) => Effect.fail(whyNot(modelPath, error)))
+    // Both edges can wait for a process, so that a file of one is not loaded again.
+    const isElsewhere = (yield* isSync) || Elsewhere.runs(source)
+    const made = isElsewhere ? Elsewhere.weights(source) : Here.weights(source)
+    return yield* Effect.mapError(made, (error) => whyNot(modelPath, error))
   })
 
 const whyNot = (modelPath: string, error: unknown): ModelUnavailable => {
@@ -74,15 +108,6 @@ const whyNot = (modelPath: string, error: unknown): ModelUnavailable => {
   }
   return unavailable(modelPath, `the file cannot be loaded: ${messageOf(error)}`)
 }
-
-/** A context of weights. Fails with `ModelUnavailable` when it does not fit into memory. */
-export const roomFor = <A>(
-  modelPath: string,
-  context: Effect.Effect<A, unknown, Scope.Scope>
-): Effect.Effect<A, ModelUnavailable, Scope.Scope> =>
-  Effect.catch(context, (error) =>
-    Effect.fail(unavailable(modelPath, `its context does not fit into memory: ${messageOf(error)}`))
-  )
 
 /** Half of the machine: a model that takes more threads than there are cores waits for itself. */
 export const defaultThreads = (): number => Math.max(1, Math.floor(os.availableParallelism() / 2))

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
-import type { Embed, Generating, Weights } from "./engine.ts"
-import type { ContextOptions, Source } from "./protocol.ts"
+import type { Ask } from "./engine.ts"
+import { keyOf, type Source } from "./protocol.ts"
 import { load, type Package, type Session } from "./session.ts"
 
 /** Not written as a literal, which bundlers would look for. */
@@ -53,68 +53,36 @@ const leave = (key: string, entry: Entry): Promise<void> => {
   )
 }
 
-const promised = <A>(start: () => Promise<A>): Effect.Effect<A, unknown> =>
-  Effect.tryPromise({ try: start, catch: (error) => error })
-
 /** A file, for the scope. */
-export const weights = (source: Source): Effect.Effect<Weights, unknown, Scope.Scope> => {
-  const key = `${String(source.gpu)} ${source.modelPath}`
-  return Effect.acquireRelease(
-    Effect.sync(() => take(key, source)),
-    (entry) => Effect.promise(() => leave(key, entry))
+export const weights = (source: Source): Effect.Effect<Ask, unknown, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => take(keyOf(source), source)),
+    (entry) => Effect.promise(() => leave(keyOf(source), entry))
   ).pipe(
-    Effect.flatMap(({ loading }) => promised(() => loading)),
-    Effect.map((session) => ({
-      context: (options) => generating(session, options),
-      embedding: (options) => embedding(session, options)
-    }))
+    Effect.flatMap(({ loading }) => Effect.tryPromise({ try: () => loading, catch: (error) => error })),
+    Effect.map(asking)
   )
-}
 
 const blocked =
   "llama.cpp was loaded in this process by Effect.runPromise, and gives promises, which Effect.runSync cannot wait for: build its Layer under Effect.runSync too"
 
-const unlessBlocked = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
-  Effect.flatMap(isSync, (is) => (is ? Effect.fail(new Unsupported(blocked)) : effect))
-
-const freed = (session: Session, id: number) => Effect.promise(() => session.free(id))
-
-const generating = (session: Session, options: ContextOptions): Effect.Effect<Generating, unknown, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      promised(() => session.context(options)),
-      ({ id }) => freed(session, id)
-    ),
-    ({ id, size }) => ({
-      size,
-      generate: (sequence, task, onChunk) =>
-        unlessBlocked(
-          Effect.callback((resume) => {
+const asking =
+  (session: Session): Ask =>
+  // A session answers with what the question asks for.
+  (question, onChunk = () => {}) =>
+    Effect.flatMap(isSync, (is) =>
+      is
+        ? Effect.fail(new Unsupported(blocked))
+        : Effect.callback<never, unknown>((resume) => {
             const controller = new AbortController()
-            const making = session.generate(id, sequence, task, { onChunk, signal: controller.signal }).then(
-              (reply) => resume(Effect.succeed(reply)),
+            const making = session.ask(question, { onChunk, signal: controller.signal }).then(
+              (answer) => resume(Effect.succeed(answer as never)),
               (error: unknown) => resume(Effect.fail(error))
             )
             return Effect.andThen(
               Effect.sync(() => controller.abort()),
-              // The sequence is free once the token is made.
+              // What it is about is free once the answer has come.
               Effect.promise(() => making)
             )
           })
-        )
-    })
-  )
-
-const embedding = (
-  session: Session,
-  options: Omit<ContextOptions, "sequences">
-): Effect.Effect<Embed, unknown, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      promised(() => session.embedding(options)),
-      ({ id }) => freed(session, id)
-    ),
-    ({ id }) =>
-      (text) =>
-        unlessBlocked(promised(() => session.embed(id, text)))
-  )
+    )

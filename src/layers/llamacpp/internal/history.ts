@@ -1,12 +1,10 @@
 /** Converts prompts to the form of `node-llama-cpp`, in which a call and its result are one item. */
 import type { ChatHistoryItem, ChatModelFunctionCall, ChatModelResponse } from "node-llama-cpp"
-import * as Base64 from "effect/encoding/Base64"
 import type * as Prompt from "effect/ai/Prompt"
-import * as Result from "effect/Result"
 import { toJson } from "../../../internal/json.ts"
-import { isText, typeOf } from "../../internal/model/mediaType.ts"
+import * as Files from "../../internal/model/files.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
-import { argumentsOf, resultText } from "../../internal/model/wire.ts"
+import { argumentsOf } from "../../internal/model/wire.ts"
 
 /** The conversation, which ends with the answer that is to be written. Throws `Unsupported` for a file that is not text. */
 export const historyOf = (prompt: Prompt.Prompt): Array<ChatHistoryItem> => {
@@ -50,6 +48,7 @@ const addPart = (
   if (part.type === "reasoning" && part.text !== "") {
     response.push({ type: "segment", segmentType: "thought", text: part.text, ended: true })
   }
+  if (part.type === "file") response.push(Files.inWords(part))
   if (part.type === "tool-call" && !part.providerExecuted) {
     const call: ChatModelFunctionCall = {
       type: "functionCall",
@@ -62,21 +61,17 @@ const addPart = (
   }
 }
 
-const valueOf = (part: Prompt.ToolResultPart): unknown => {
-  const value = part.modelOutput !== undefined && part.modelOutput.length > 0 ? resultText(part) : toJson(part.result)
-  return part.isFailure ? { error: value } : value
+/** Files that are not text are only described: a tool, unlike a prompt, is not the program's to correct. */
+const valueOf = ({ isFailure, modelOutput = [], result }: Prompt.ToolResultPart): unknown => {
+  const words = modelOutput.map((output) => (output.type === "text" ? output.text : Files.inWords(output)))
+  const value = words.length > 0 ? words.join("\n") : toJson(result)
+  return isFailure ? { error: value } : value
 }
 
 const textOf = (part: Prompt.UserMessagePart): string => {
   if (part.type === "text") return part.text
-  const bytes = part.data instanceof Uint8Array ? part.data : decoded(String(part.data))
-  if (bytes === undefined || !isText(typeOf(part.mediaType))) {
-    throw new Unsupported(
-      `LlamaCpp.layer does not read files of type ${part.mediaType}: give their text, or use another model`
-    )
-  }
-  return `${part.fileName ?? "file"}:\n${new TextDecoder().decode(bytes)}`
+  if (Files.textOf(Files.locate(part)) !== undefined) return Files.inWords(part)
+  throw new Unsupported(
+    `LlamaCpp.layer does not read files of type ${part.mediaType}: give their text, or use another model`
+  )
 }
-
-const decoded = (text: string): Uint8Array | undefined =>
-  Result.getOrUndefined(Base64.decode(text.replace(/^data:[^,]*;base64,/i, "").replace(/\s+/g, "")))

@@ -10,6 +10,9 @@ export interface Source {
   readonly gpu: Gpu
 }
 
+/** The same for the same file on the same hardware. */
+export const keyOf = ({ gpu, modelPath }: Source): string => `${String(gpu)} ${modelPath}`
+
 /** How a context is made. */
 export interface ContextOptions {
   readonly threads: number
@@ -72,17 +75,29 @@ export interface Failure {
   readonly code?: string | undefined
 }
 
-/** What a process that runs a file is asked. Each has an answer with its number, but for `abort`. */
+/** What a file that is loaded is asked. */
 export type Question =
-  | { readonly type: "load"; readonly library: string; readonly source: Source }
   | { readonly type: "context"; readonly options: ContextOptions }
   | { readonly type: "embedding"; readonly options: Omit<ContextOptions, "sequences"> }
   | { readonly type: "generate"; readonly context: number; readonly sequence: number; readonly task: Task }
   | { readonly type: "embed"; readonly context: number; readonly text: string }
   | { readonly type: "free"; readonly context: number }
 
-/** A message to the process: a question, or the end of one. */
-export type ToModel = { readonly id: number } & (Question | { readonly type: "abort" })
+/** What each question is answered with. Contexts are known by numbers. */
+export interface Answers {
+  readonly context: { readonly id: number; readonly size: number }
+  readonly embedding: { readonly id: number }
+  readonly generate: Reply
+  readonly embed: Embedded
+  readonly free: undefined
+}
+
+/** A message to a process that runs a file. Each has an answer with its number, but for `abort`, which is the end of one. */
+export type ToModel = { readonly id: number } & (
+  | Question
+  | { readonly type: "load"; readonly library: string; readonly source: Source }
+  | { readonly type: "abort" }
+)
 
 /** A message of the process: a piece of an answer, and last the answer itself. */
 export type FromModel = { readonly id: number } & (

@@ -12,7 +12,7 @@ import type {
   LlamaEmbeddingContext,
   LlamaGrammar
 } from "node-llama-cpp"
-import type { Chunk, ContextOptions, Embedded, Gpu, Item, Reply, Source, Task } from "./protocol.ts"
+import type { Answers, Chunk, Gpu, Item, Question, Reply, Source, Task } from "./protocol.ts"
 
 /** The package. */
 export type Package = typeof import("node-llama-cpp")
@@ -24,13 +24,10 @@ export interface Making {
   readonly signal: AbortSignal
 }
 
-/** A file that is loaded. Contexts are known by numbers. */
+/** A file that is loaded. */
 export interface Session {
-  readonly context: (options: ContextOptions) => Promise<{ readonly id: number; readonly size: number }>
-  readonly generate: (context: number, sequence: number, task: Task, making: Making) => Promise<Reply>
-  readonly embedding: (options: Omit<ContextOptions, "sequences">) => Promise<{ readonly id: number }>
-  readonly embed: (context: number, text: string) => Promise<Embedded>
-  readonly free: (context: number) => Promise<void>
+  /** Rejects with what the package throws. */
+  readonly ask: (question: Question, making: Making) => Promise<Answers[keyof Answers]>
   readonly dispose: () => Promise<void>
 }
 
@@ -60,37 +57,39 @@ export const load = async (library: Package, { gpu, modelPath }: Source): Promis
   const contexts = new Map<number, { readonly of: LlamaContext; readonly sequences: Array<LlamaContextSequence> }>()
   const embeddings = new Map<number, LlamaEmbeddingContext>()
   let count = 0
-  return {
-    context: async ({ contextTokens, sequences, threads }) => {
-      const contextSize = contextTokens ?? { max: 8192 }
-      const of = await model.createContext({ sequences, threads, contextSize })
-      const id = count++
-      contexts.set(id, { of, sequences: Array.from({ length: sequences }, () => of.getSequence()) })
-      return { id, size: of.contextSize }
-    },
-    generate: (context, sequence, task, making) => {
-      const contextSequence = contexts.get(context)!.sequences[sequence]!
-      return generate(new library.LlamaChat({ contextSequence }), llama, task, making)
-    },
-    embedding: async ({ contextTokens, threads }) => {
-      const contextSize = contextTokens === undefined ? {} : { contextSize: contextTokens }
-      const of = await model.createEmbeddingContext({ threads, ...contextSize })
-      const id = count++
-      embeddings.set(id, of)
-      return { id }
-    },
-    embed: async (context, text) => {
-      const { vector } = await embeddings.get(context)!.getEmbeddingFor(text)
-      return { vector, tokens: model.tokenize(text).length }
-    },
-    free: async (context) => {
-      const of = contexts.get(context)?.of ?? embeddings.get(context)
-      contexts.delete(context)
-      embeddings.delete(context)
-      await of?.dispose()
-    },
-    dispose: () => model.dispose()
+  const ask: Session["ask"] = async (question, making) => {
+    switch (question.type) {
+      case "context": {
+        const { contextTokens, sequences, threads } = question.options
+        const of = await model.createContext({ sequences, threads, contextSize: contextTokens ?? { max: 8192 } })
+        const id = count++
+        contexts.set(id, { of, sequences: Array.from({ length: sequences }, () => of.getSequence()) })
+        return { id, size: of.contextSize }
+      }
+      case "generate": {
+        const contextSequence = contexts.get(question.context)!.sequences[question.sequence]!
+        return generate(new library.LlamaChat({ contextSequence }), llama, question.task, making)
+      }
+      case "embedding": {
+        const { contextTokens, threads } = question.options
+        const contextSize = contextTokens === undefined ? {} : { contextSize: contextTokens }
+        const id = count++
+        embeddings.set(id, await model.createEmbeddingContext({ threads, ...contextSize }))
+        return { id }
+      }
+      case "embed": {
+        const { vector } = await embeddings.get(question.context)!.getEmbeddingFor(question.text)
+        return { vector, tokens: model.tokenize(question.text).length }
+      }
+      case "free": {
+        const of = contexts.get(question.context)?.of ?? embeddings.get(question.context)
+        contexts.delete(question.context)
+        embeddings.delete(question.context)
+        return of?.dispose() as Promise<undefined>
+      }
+    }
   }
+  return { ask, dispose: () => model.dispose() }
 }
 
 type Response = LlamaChatResponse<ChatModelFunctions>

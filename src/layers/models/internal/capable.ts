@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 import type { Capabilities } from "../../../data/models.ts"
 import * as Lacking from "../../../internal/lacking.ts"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
-import { typeOf } from "../../internal/model/mediaType.ts"
+import { typeOf } from "../../internal/model/files.ts"
 import { contextOf } from "../../internal/model/direct.ts"
 
 /** What a request asks for that the model lacks; `undefined` for nothing that is known. */

@@ -14,6 +14,7 @@ import {
   Lacking,
   Unsupported
 } from "../../internal/model/problems.ts"
+import { inWords } from "../../internal/model/files.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields, type Server } from "./options.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
@@ -159,7 +160,10 @@ const encodeFile = (part: Prompt.FilePart): Fields => {
 }
 
 const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, host: string): ReadonlyArray<Fields> => {
-  const said = content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
+  const words = content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
+  // This API takes no files of the model back.
+  const files = content.flatMap((part) => (part.type === "file" ? [inWords(part)] : []))
+  const said = [words, ...files].filter((one) => one !== "").join("\n")
   const calls = content.flatMap((part) =>
     part.type === "tool-call" && !part.providerExecuted
       ? [

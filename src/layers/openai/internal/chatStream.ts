@@ -15,6 +15,7 @@ import {
 import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "../../internal/model/problems.ts"
 import { ChunkParser, TextChunk } from "./textChunks.ts"
 import { Thinking } from "./thinkTags.ts"
+import { Blocks } from "../../internal/model/blocks.ts"
 import { isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
 import {
   callIds,
@@ -52,13 +53,12 @@ export class StreamDecoder {
   readonly #idOf: (given: string | undefined) => string
   readonly #chunks = new ChunkParser()
   readonly #thinking = new Thinking()
+  readonly #blocks = new Blocks()
   readonly #calls: Array<OpenCall> = []
   readonly #details: Array<unknown> = []
   readonly #byIndex = new Map<number, OpenCall>()
   #hasMetadata = false
   #hasChoice = false
-  #open: "text" | "reasoning" | undefined
-  #block = 0
   #hasDeltas = false
   /** The text of messages that came for deltas. */
   #snapshot = ""
@@ -156,14 +156,14 @@ export class StreamDecoder {
     this.#reasoning(delta, out)
     this.#details.push(...list(delta, "reasoning_details"))
     const content = contentOf(delta)
-    if (content.thought !== "") this.#say("reasoning", content.thought, out)
+    if (content.thought !== "") this.#blocks.say("reasoning", content.thought, out)
     this.#text(content.text, out)
     out.push(...content.files)
     const refusal = text(delta, "refusal")
     if (refusal !== undefined) {
       this.#refused = true
       this.#sayHeld(out)
-      this.#say("text", refusal, out)
+      this.#blocks.say("text", refusal, out)
     }
     out.push(...sourcesOf(list(delta, "annotations"), this.#newId))
     const older = delta["function_call"]
@@ -184,37 +184,16 @@ export class StreamDecoder {
       return
     }
     this.#hasThought = true
-    this.#say("reasoning", reasoning.thought, out, reasoning.metadata)
+    this.#blocks.say("reasoning", reasoning.thought, out, reasoning.metadata)
   }
 
   #text(text: string, out: Parts): void {
     if (text === "") return
-    for (const [type, piece] of this.#thinking.push(text)) this.#say(type, piece, out)
-  }
-
-  #say(type: "text" | "reasoning", delta: string, out: Parts, metadata?: Response.ProviderMetadata): void {
-    if (this.#open !== type) {
-      this.#close(out)
-      this.#open = type
-      const id = String(++this.#block)
-      out.push({ type: `${type}-start`, id, ...(metadata === undefined ? {} : { metadata }) })
-    }
-    out.push({ type: `${type}-delta`, id: String(this.#block), delta })
+    for (const [type, piece] of this.#thinking.push(text)) this.#blocks.say(type, piece, out)
   }
 
   #sayHeld(out: Parts): void {
-    for (const [type, piece] of this.#thinking.end()) this.#say(type, piece, out)
-  }
-
-  #close(out: Parts): void {
-    if (this.#open !== undefined) out.push({ type: `${this.#open}-end`, id: String(this.#block) })
-    this.#open = undefined
-  }
-
-  /** A thought without text, for what has to go back with it. */
-  #silentThought(metadata: Response.ProviderMetadata, out: Parts): void {
-    const id = String(++this.#block)
-    out.push({ type: "reasoning-start", id, metadata }, { type: "reasoning-end", id })
+    for (const [type, piece] of this.#thinking.end()) this.#blocks.say(type, piece, out)
   }
 
   #call(fragment: Fields, out: Parts): void {
@@ -281,12 +260,12 @@ export class StreamDecoder {
     if (!this.complete && !(isDone && this.#hasEmptyReason)) return this.#verdict(isDone)
     const out: Parts = []
     this.#sayHeld(out)
-    this.#close(out)
+    this.#blocks.close(out)
     const details = detailsOf(this.#details, this.#host)
-    if (details !== undefined) this.#silentThought(details, out)
+    if (details !== undefined) this.#blocks.silentThought(details, out)
     const calls = distinctCalls(this.#calls.map((call) => ({ ...call, open: call })))
     if (calls.length > 0 && this.#emptyThought !== undefined && !this.#hasThought) {
-      this.#silentThought(this.#emptyThought, out)
+      this.#blocks.silentThought(this.#emptyThought, out)
     }
     for (const { open, ...call } of calls) {
       if (call.arguments.startsWith(open.emitted ?? "") && isWhole(call.arguments))

@@ -160,36 +160,42 @@ const directOf = (
   return {
     generateText: (request) =>
       Effect.map(answer(request, "generateText", ignore), ({ finish, parts }) => [...parts, finish]),
-    streamText: (request) =>
-      Stream.callback<Response.StreamPartEncoded, AiError.AiError>((queue) => {
-        const blocks = new Blocks()
-        let hasSaid = false
-        const emit = (add: (out: Array<Response.StreamPartEncoded>) => void): void => {
-          const out: Array<Response.StreamPartEncoded> = []
-          add(out)
-          Queue.offerAllUnsafe(queue, out)
-        }
-        const onChunk = ({ kind, text }: Chunk): void => {
-          hasSaid ||= kind === "text"
-          emit((out) => blocks.say(kind === "thought" ? "reasoning" : "text", text, out))
-        }
-        return Effect.matchEffect(answer(request, "streamText", onChunk), {
-          onFailure: (error) => Queue.fail(queue, error),
-          onSuccess: ({ finish, parts }) => {
-            const unsaid = hasSaid ? [] : parts.filter((part) => part.type === "text" && part.text !== "")
-            emit((out) => {
-              for (const { text } of unsaid as ReadonlyArray<Response.TextPartEncoded>) blocks.say("text", text, out)
-              blocks.close(out)
-              out.push(...parts.filter((part) => part.type === "tool-call"), finish)
-            })
-            return Queue.end(queue)
-          }
-        })
-      })
+    streamText: (request) => streamed((onChunk) => answer(request, "streamText", onChunk))
   }
 }
 
 const ignore = (): void => {}
+
+/** The parts of an answer as it is made: its texts and thoughts, and at the end what no chunk had. */
+const streamed = (
+  answer: (onChunk: (chunk: Chunk) => void) => Effect.Effect<Task.Answer, AiError.AiError>
+): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> =>
+  Stream.callback((queue) => {
+    const blocks = new Blocks()
+    let hasSaid = false
+    const emit = (add: (out: Array<Response.StreamPartEncoded>) => void): void => {
+      const out: Array<Response.StreamPartEncoded> = []
+      add(out)
+      Queue.offerAllUnsafe(queue, out)
+    }
+    const made = answer(({ kind, text }) => {
+      hasSaid ||= kind === "text"
+      emit((out) => blocks.say(kind === "thought" ? "reasoning" : "text", text, out))
+    })
+    return Effect.matchEffect(made, {
+      onFailure: (error) => Queue.fail(queue, error),
+      onSuccess: ({ finish, parts }) => {
+        emit((out) => {
+          for (const part of parts) {
+            if (part.type === "text" && !hasSaid && part.text !== "") blocks.say("text", part.text, out)
+          }
+          blocks.close(out)
+          out.push(...parts.filter((part) => part.type === "tool-call"), finish)
+        })
+        return Queue.end(queue)
+      }
+    })
+  })
 
 const noTimedCache = (method: string): AiError.AiError =>
   Lacking.errorOf({

@@ -32,7 +32,7 @@ import { type Question, requests, textOf } from "./internal/asking.ts"
 import * as Carrier from "./internal/carrier.ts"
 import * as Chat from "./internal/chat.ts"
 import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
-import { type Connected, connect } from "./internal/connection.ts"
+import { type Connected, connect, type EndpointOptions } from "./internal/connection.ts"
 import { Images } from "../../services/Images.ts"
 import { Speech } from "../../services/Speech.ts"
 import { Transcription } from "../../services/Transcription.ts"
@@ -62,38 +62,25 @@ import { serverAt } from "./internal/servers.ts"
 import { type Fields, randomId } from "../internal/model/wire.ts"
 import type { Target } from "./internal/written.ts"
 
+export type { EndpointOptions } from "./internal/connection.ts"
+export type { EmbeddingOptions } from "./internal/embedding.ts"
+export type { ImagesOptions } from "./internal/images.ts"
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
 export type { Cache } from "../internal/model/cache.ts"
+export type { SpeechOptions } from "./internal/speech.ts"
+export type { TranscriptionOptions } from "./internal/transcription.ts"
 export type { StructuredOutput } from "../internal/model/typedOutput.ts"
 export type { Client } from "./internal/transport/client.ts"
 export * as tools from "./internal/tools.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
 export type { Adapter, Transport } from "./internal/transport/select.ts"
 
-/** How a model is reached. */
-export interface Options {
-  /** The model's name as the server knows it, such as `gpt-4.1-mini`. An empty one is refused. */
-  readonly model: string
-  /** Default: `OPENAI_API_KEY` from Config. A server that is not OpenAI's own needs none. */
-  readonly apiKey?: Redacted.Redacted | undefined
-  /** Default: `OPENAI_BASE_URL` from Config, else `https://api.openai.com/v1`. An empty variable is an absent one. */
-  readonly baseUrl?: string | undefined
+/** How a model is reached, and asked. */
+export interface Options extends EndpointOptions {
   /** Which API: `"auto"` (default) takes Responses at OpenAI itself and Chat Completions everywhere else. */
   readonly api?: "auto" | "responses" | "chat" | undefined
   /** The provider's name in spans. Default `openai`. */
   readonly provider?: string | undefined
-  /**
-   * How long an answer may take; of a stream, how long the server may be silent. A slow consumer does not count. Then the
-   * request is aborted and counts as a lost connection. Default 10 minutes. Once a streamed answer is complete, what may
-   * follow it, such as its usage, is waited for 5 seconds at most.
-   */
-  readonly timeout?: Duration.Input | undefined
-  /** Retry policy for transient failures of requests. Default: twice more, with backoff and `retry-after`. */
-  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
-  readonly organization?: string | undefined
-  readonly project?: string | undefined
-  /** Further headers of every request. Give secret ones as `Redacted`: they are then kept out of every message. */
-  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /**
    * How the model is asked for typed output:
    *
@@ -121,40 +108,9 @@ export interface Options {
   readonly toolSearch?: boolean | undefined
   /** Whether streamed answers are asked for their usage (`stream_options`), which not every server takes. Default true. */
   readonly streamUsage?: boolean | undefined
-  /** The most bytes that one answer may have, decompressed. More fails the call. Default 256 MiB. */
-  readonly maxAnswerBytes?: number | undefined
-  /**
-   * What carries the requests:
-   *
-   * - `"auto"` (default): Node's own `http` in Node, and the platform's `fetch` elsewhere, or where a program has replaced
-   *   it, as tests do;
-   * - `"node"`: `node:http` and `node:https`, on kept-alive sockets, by the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and
-   *   `NO_PROXY`, with the certificates of `NODE_EXTRA_CA_CERTS`;
-   * - `"fetch"`, or a function such as `globalThis.fetch`;
-   * - `Undici.transport` of `"troupe/Undici"`: the package `undici`, to be installed alongside this one.
-   *
-   * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, by any name; a function fails there. Answers,
-   * errors and limits are the same by any of them.
-   */
-  readonly transport?: Transport | undefined
   /** Options of every call; {@link withOptions} sets those of one. */
   readonly options?: CallOptions | undefined
 }
-
-/** How a model that answers as a whole is reached: the options of {@link Options} that do not concern conversations. */
-export interface EndpointOptions extends Pick<
-  Options,
-  | "model"
-  | "apiKey"
-  | "baseUrl"
-  | "timeout"
-  | "retry"
-  | "organization"
-  | "project"
-  | "headers"
-  | "maxAnswerBytes"
-  | "transport"
-> {}
 
 /**
  * A model at OpenAI or a compatible server. What carries the requests is chosen by `transport`. Under `Effect.runSync` with
@@ -252,17 +208,6 @@ export const layerClient = (
   )
 }
 
-/** How an embedding model is reached and asked. */
-export interface EmbeddingOptions extends EndpointOptions {
-  /** How many numbers a vector has, for models that can be asked for fewer. Default: the model's own. */
-  readonly dimensions?: number | undefined
-  /**
-   * The most texts, and the most tokens in sum, that one request may have. Default: those of OpenAI, 2,048 and 300,000. Smaller
-   * ones are for servers that take less.
-   */
-  readonly limits?: { readonly inputs?: number | undefined; readonly tokens?: number | undefined } | undefined
-}
-
 /**
  * Embeddings by a model at OpenAI or a compatible server, for `MemoryStore`, `Rag` and programs of `effect/ai`. Texts beyond what one
  * request may have are sent in several, two at once, and come back in their order; usage is added up.
@@ -279,19 +224,10 @@ export interface EmbeddingOptions extends EndpointOptions {
  *   Effect.provide(OpenAi.layerEmbedding({ model: "text-embedding-3-small" }))
  * )
  */
-export const layerEmbedding = ({
-  dimensions,
-  limits,
-  ...options
-}: EmbeddingOptions): Layer.Layer<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
-  Layer.effect(EmbeddingModel.EmbeddingModel, Embedding.make(options, { dimensions, limits }))
-
-/** How a model that makes images is reached and asked. */
-export interface ImagesOptions extends EndpointOptions {
-  readonly quality?: "auto" | "low" | "medium" | "high" | "standard" | "hd" | undefined
-  readonly background?: "auto" | "transparent" | "opaque" | undefined
-  readonly format?: "png" | "jpeg" | "webp" | undefined
-}
+export const layerEmbedding = (
+  options: Embedding.EmbeddingOptions
+): Layer.Layer<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
+  Layer.effect(EmbeddingModel.EmbeddingModel, Embedding.make(options))
 
 /**
  * Images by a model at OpenAI or a compatible server. Requests with `images` are sent as edits. An answer with the address of an image in
@@ -308,19 +244,8 @@ export interface ImagesOptions extends EndpointOptions {
  *   Effect.provide(OpenAi.layerImages({ model: "gpt-image-1" }))
  * )
  */
-export const layerImages = ({
-  background,
-  format,
-  quality,
-  ...options
-}: ImagesOptions): Layer.Layer<Images, Config.ConfigError> =>
-  Layer.effect(Images, ImagesApi.make(options, { background, format, quality }))
-
-/** How a model that speaks is reached. */
-export interface SpeechOptions extends EndpointOptions {
-  /** The voice of requests that name none. Default `alloy`. */
-  readonly voice?: string | undefined
-}
+export const layerImages = (options: ImagesApi.ImagesOptions): Layer.Layer<Images, Config.ConfigError> =>
+  Layer.effect(Images, ImagesApi.make(options))
 
 /**
  * Speech by a model at OpenAI or a compatible server. Fails with `ConfigError` as {@link layer} does, and calls with `AiError` as those
@@ -334,14 +259,8 @@ export interface SpeechOptions extends EndpointOptions {
  *   Effect.provide(OpenAi.layerSpeech({ model: "gpt-4o-mini-tts", voice: "nova" }))
  * )
  */
-export const layerSpeech = ({ voice, ...options }: SpeechOptions): Layer.Layer<Speech, Config.ConfigError> =>
-  Layer.effect(Speech, SpeechApi.make(options, { voice }))
-
-/** How a model that writes down what is said is reached. */
-export interface TranscriptionOptions extends EndpointOptions {
-  /** The most bytes of a recording. A larger one is refused before a request. Default: OpenAI's limit, 25 MiB. */
-  readonly maxAudioBytes?: number | undefined
-}
+export const layerSpeech = (options: SpeechApi.SpeechOptions): Layer.Layer<Speech, Config.ConfigError> =>
+  Layer.effect(Speech, SpeechApi.make(options))
 
 /**
  * Texts of recordings by a model at OpenAI or a compatible server. Fails with `ConfigError` as {@link layer} does, and calls with
@@ -357,11 +276,9 @@ export interface TranscriptionOptions extends EndpointOptions {
  *     Effect.provide(OpenAi.layerTranscription({ model: "gpt-4o-mini-transcribe" }))
  *   )
  */
-export const layerTranscription = ({
-  maxAudioBytes = 25 * 1024 * 1024,
-  ...options
-}: TranscriptionOptions): Layer.Layer<Transcription, Config.ConfigError> =>
-  Layer.effect(Transcription, TranscriptionApi.make(options, { maxAudioBytes }))
+export const layerTranscription = (
+  options: TranscriptionApi.TranscriptionOptions
+): Layer.Layer<Transcription, Config.ConfigError> => Layer.effect(Transcription, TranscriptionApi.make(options))
 
 /** {@link Options}, each a value or a Config of one. */
 export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }

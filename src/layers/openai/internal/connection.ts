@@ -5,20 +5,48 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import type * as Calling from "../../internal/model/calling.ts"
 import { isSecretName } from "../../../internal/scrubber.ts"
 import * as Servers from "./servers.ts"
 import type { Connection } from "./asking.ts"
+import type { Transport } from "./transport/select.ts"
 
-/** The options that say where and how. */
-export interface Place {
+/** How a model is reached, and requests to it are made. */
+export interface EndpointOptions {
+  /** The model's name as the server knows it, such as `gpt-4.1-mini`. An empty one is refused. */
   readonly model: string
+  /** Default: `OPENAI_API_KEY` from Config. A server that is not OpenAI's own needs none. */
   readonly apiKey?: Redacted.Redacted | undefined
+  /** Default: `OPENAI_BASE_URL` from Config, else `https://api.openai.com/v1`. An empty variable is an absent one. */
   readonly baseUrl?: string | undefined
+  /**
+   * How long an answer may take; of a stream, how long the server may be silent. A slow consumer does not count. Then the
+   * request is aborted and counts as a lost connection. Default 10 minutes. Once a streamed answer is complete, what may
+   * follow it, such as its usage, is waited for 5 seconds at most.
+   */
   readonly timeout?: Duration.Input | undefined
+  /** Retry policy for transient failures of requests. Default: twice more, with backoff and `retry-after`. */
+  readonly retry?: Calling.Retry
   readonly organization?: string | undefined
   readonly project?: string | undefined
+  /** Further headers of every request. Give secret ones as `Redacted`: they are then kept out of every message. */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
+  /** The most bytes that one answer may have, decompressed. More fails the call. Default 256 MiB. */
   readonly maxAnswerBytes?: number | undefined
+  /**
+   * What carries the requests:
+   *
+   * - `"auto"` (default): Node's own `http` in Node, and the platform's `fetch` elsewhere, or where a program has replaced
+   *   it, as tests do;
+   * - `"node"`: `node:http` and `node:https`, on kept-alive sockets, by the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and
+   *   `NO_PROXY`, with the certificates of `NODE_EXTRA_CA_CERTS`;
+   * - `"fetch"`, or a function such as `globalThis.fetch`;
+   * - `Undici.transport` of `"troupe/Undici"`: the package `undici`, to be installed alongside this one.
+   *
+   * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, by any name; a function fails there. Answers,
+   * errors and limits are the same by any of them.
+   */
+  readonly transport?: Transport | undefined
 }
 
 /** A connection, and what is known of its server. */
@@ -58,7 +86,7 @@ const noKey =
  * missing key, unless a client signs the requests in.
  */
 export const connect = (
-  place: Place,
+  place: EndpointOptions,
   client?: { readonly apiKey?: string | null | undefined }
 ): Effect.Effect<Connected, Config.ConfigError> =>
   Effect.gen(function* () {
@@ -97,7 +125,7 @@ export const connect = (
     }
   })
 
-const addressOf = (place: Place) =>
+const addressOf = (place: EndpointOptions) =>
   Effect.gen(function* () {
     const configured = Config.String("OPENAI_BASE_URL").pipe(Config.withDefault(""))
     const baseUrl = filled(place.baseUrl ?? (yield* configured)) ?? openaiUrl
@@ -115,7 +143,7 @@ const addressOf = (place: Place) =>
     return { baseUrl, url }
   })
 
-const keyOf = (place: Place, isOpenAi: boolean) =>
+const keyOf = (place: EndpointOptions, isOpenAi: boolean) =>
   Effect.gen(function* () {
     const given = place.apiKey ?? (yield* Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined))
     const key = given === undefined ? undefined : filled(Redacted.value(given))
@@ -129,7 +157,7 @@ const keyOf = (place: Place, isOpenAi: boolean) =>
   })
 
 /** Headers by one spelling of their names, or a caller's own authorization would be added to ours; and their secrets. */
-const headersOf = (place: Place) =>
+const headersOf = (place: EndpointOptions) =>
   Effect.gen(function* () {
     const headers: Record<string, string> = {}
     const secrets: Array<string> = []

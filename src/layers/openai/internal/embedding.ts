@@ -5,12 +5,18 @@ import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import { isFields, list, number } from "../../internal/model/wire.ts"
 import * as Embedding from "../../internal/model/embedding.ts"
 import type { WholeAnswer } from "./answering.ts"
+import type { EndpointOptions } from "./connection.ts"
 import * as Endpoint from "./endpoint.ts"
 import type { Problem } from "../../internal/model/problems.ts"
 
-/** What is asked of the model. */
-export interface Options {
+/** How an embedding model is reached and asked. */
+export interface EmbeddingOptions extends EndpointOptions {
+  /** How many numbers a vector has, for models that can be asked for fewer. Default: the model's own. */
   readonly dimensions?: number | undefined
+  /**
+   * The most texts, and the most tokens in sum, that one request may have. Default: those of OpenAI, 2,048 and 300,000. Smaller
+   * ones are for servers that take less.
+   */
   readonly limits?: { readonly inputs?: number | undefined; readonly tokens?: number | undefined } | undefined
 }
 
@@ -18,11 +24,9 @@ export interface Options {
 const known: Embedding.Limits = { inputs: 2048, tokens: 300_000 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (
-  options: Endpoint.Options,
-  { dimensions, limits }: Options
-): Effect.Effect<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
+export const make = (options: EmbeddingOptions): Effect.Effect<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
   Effect.flatMap(Endpoint.make(options), (endpoint) => {
+    const { dimensions, limits } = options
     const question = (input: ReadonlyArray<string>): Endpoint.Question => ({
       method: "embedMany",
       path: "/embeddings",

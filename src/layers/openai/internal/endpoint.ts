@@ -9,17 +9,10 @@ import { errorIn, malformed, type Problem, quote } from "../../internal/model/pr
 import { type Fields, isFields } from "../../internal/model/wire.ts"
 import { whole, type WholeAnswer } from "./answering.ts"
 import { requests, textOf } from "./asking.ts"
-import type { Connected, Place } from "./connection.ts"
+import type { Connected, EndpointOptions } from "./connection.ts"
 import * as Failing from "./failing.ts"
 import { type Form, written } from "./form.ts"
 import { reach, type Reached } from "./reach.ts"
-import type { Transport } from "./transport/select.ts"
-
-/** How a server is reached, and requests to it are made. */
-export interface Options extends Place {
-  readonly retry?: Calling.Retry
-  readonly transport?: Transport | undefined
-}
 
 /** A request. */
 export interface Question {
@@ -45,10 +38,10 @@ export interface Endpoint {
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (options: Options): Effect.Effect<Endpoint, Config.ConfigError> =>
+export const make = (options: EndpointOptions): Effect.Effect<Endpoint, Config.ConfigError> =>
   Effect.map(reach(options), (reached) => ofReached(reached, options))
 
-const ofReached = ({ at, carrier }: Reached, { model, retry }: Options): Endpoint => {
+const ofReached = ({ at, carrier }: Reached, { model, retry }: EndpointOptions): Endpoint => {
   const write = requests(at.connection)
   const fail: Endpoint["fail"] = ({ body, method, path }, problem) =>
     Failing.fail(at, problem, {

@@ -5,23 +5,15 @@ import * as AiError from "effect/ai/AiError"
 import { toAiError } from "../../internal/model/errors.ts"
 import type { Problem } from "../../internal/model/problems.ts"
 import type { Connected } from "./connection.ts"
-import { remedyOf } from "./remedies.ts"
-
-/** The request that failed. */
-export interface FailedRequest {
-  readonly method: string
-  readonly path: string
-  readonly model: string
-  /** The names of the fields that were sent. */
-  readonly sent: ReadonlySet<string>
-}
+import { type FailedRequest, remedyOf } from "./remedies.ts"
 
 /** Fails with the error of a problem. What a transport threw is a defect of the program. */
 export const fail = (
-  { secrets, shown, shownBaseUrl }: Connected,
+  at: Connected,
   problem: Problem,
-  { method, model, path, sent }: FailedRequest
+  request: FailedRequest
 ): Effect.Effect<never, AiError.AiError> => {
+  const { method } = request
   const failure = problem.kind === "unsupported" ? problem.failure : undefined
   if (failure?._tag === "TransportDefect") return Effect.failCause(failure.cause)
   if (failure?._tag === "TapeFailure") {
@@ -30,16 +22,7 @@ export const fail = (
     const reason = new AiError.InvalidRequestError({ description: failure.message, metadata })
     return Effect.fail(AiError.make({ module: "OpenAi", method, reason }))
   }
-  const target = {
-    method,
-    url: shown,
-    baseUrl: shownBaseUrl,
-    address: `${shownBaseUrl}${path}`,
-    model,
-    sent,
-    secrets
-  }
-  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    Effect.fail(toAiError(problem, { module: "OpenAi", ...target, remedy: remedyOf(problem, target) }, now))
-  )
+  const remedy = remedyOf(problem, at, request)
+  const asked = { module: "OpenAi", method, url: at.shown, secrets: at.secrets, remedy }
+  return Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(toAiError(problem, asked, now)))
 }

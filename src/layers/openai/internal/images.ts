@@ -7,18 +7,19 @@ import { bytesOf, endingOf, imageType } from "../../internal/model/media.ts"
 import { malformed, type Problem } from "../../internal/model/problems.ts"
 import { isFields, list, number } from "../../internal/model/wire.ts"
 import type { WholeAnswer } from "./answering.ts"
+import type { EndpointOptions } from "./connection.ts"
 import * as Endpoint from "./endpoint.ts"
 import type { FormPart } from "./form.ts"
 
-/** How images are made. */
-export interface Options {
-  readonly quality?: string | undefined
-  readonly background?: string | undefined
-  readonly format?: string | undefined
+/** How a model that makes images is reached and asked. */
+export interface ImagesOptions extends EndpointOptions {
+  readonly quality?: "auto" | "low" | "medium" | "high" | "standard" | "hd" | undefined
+  readonly background?: "auto" | "transparent" | "opaque" | undefined
+  readonly format?: "png" | "jpeg" | "webp" | undefined
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (options: Endpoint.Options, asked: Options): Effect.Effect<Images["Service"], Config.ConfigError> =>
+export const make = (options: ImagesOptions): Effect.Effect<Images["Service"], Config.ConfigError> =>
   Effect.map(Endpoint.make(options), (endpoint) => {
     const fieldsOf = (request: Request): Record<string, string | number> => ({
       model: endpoint.model,
@@ -27,9 +28,9 @@ export const make = (options: Endpoint.Options, asked: Options): Effect.Effect<I
       // Newer models give nothing else, and refuse to be asked for it.
       ...(/^gpt-image|^chatgpt-image/.test(endpoint.model) ? {} : { response_format: "b64_json" }),
       ...(request.size === undefined ? {} : { size: request.size }),
-      ...(asked.quality === undefined ? {} : { quality: asked.quality }),
-      ...(asked.background === undefined ? {} : { background: asked.background }),
-      ...(asked.format === undefined ? {} : { output_format: asked.format })
+      ...(options.quality === undefined ? {} : { quality: options.quality }),
+      ...(options.background === undefined ? {} : { background: options.background }),
+      ...(options.format === undefined ? {} : { output_format: options.format })
     })
     return {
       generate: (request) =>

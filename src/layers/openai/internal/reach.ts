@@ -4,8 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { HttpTape } from "../../../services/HttpTape.ts"
 import * as Carrier from "./carrier.ts"
-import { type Connected, connect, type Place, refuse } from "./connection.ts"
-import type { Transport } from "./transport/select.ts"
+import { type Connected, connect, type EndpointOptions, refuse } from "./connection.ts"
 import * as Transports from "./transport/select.ts"
 
 /** A server, and what carries requests to it. */
@@ -15,9 +14,7 @@ export interface Reached {
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const reach = (
-  options: Place & { readonly transport?: Transport | undefined }
-): Effect.Effect<Reached, Config.ConfigError> =>
+export const reach = (options: EndpointOptions): Effect.Effect<Reached, Config.ConfigError> =>
   Effect.gen(function* () {
     const tape = yield* HttpTape
     const at = yield* connect(tape?.replays === true ? yield* keyless(options) : options)
@@ -29,7 +26,7 @@ export const reach = (
   })
 
 /** A replay needs no key. A key that is set is still used, so that it is removed as a secret. */
-const keyless = <O extends Place>(options: O): Effect.Effect<O, Config.ConfigError> =>
+const keyless = (options: EndpointOptions): Effect.Effect<EndpointOptions, Config.ConfigError> =>
   Effect.map(
     options.apiKey === undefined ? Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined) : Effect.undefined,
     (configured) => {

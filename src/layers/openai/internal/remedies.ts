@@ -1,59 +1,57 @@
 /** Advice for a failed request, by its cause; empty for an unknown cause. */
 import * as Advice from "../../internal/model/advice.ts"
 import type { Problem, StatusProblem } from "../../internal/model/problems.ts"
+import type { Connected } from "./connection.ts"
 
-/** Where the request went, for messages: no query, no credentials. */
-export interface Target {
+/** The request that failed. */
+export interface FailedRequest {
   readonly method: string
-  /** The server: no path. */
-  readonly url: string
-  readonly baseUrl: string
-  /** The whole address that was asked. */
-  readonly address: string
+  readonly path: string
   readonly model: string
   /** The names of the fields that were sent. */
   readonly sent: ReadonlySet<string>
-  /** Secrets that no message may hold, such as the key. */
-  readonly secrets: ReadonlyArray<string>
 }
 
+/** Where it went, for messages: no query, no credentials. */
+type At = Pick<Connected, "shownBaseUrl">
+
 /** The next step for a problem; `undefined` if unknown. */
-export const remedyOf = (problem: Problem, target: Target): string | undefined => {
+export const remedyOf = (problem: Problem, at: At, request: FailedRequest): string | undefined => {
   switch (problem.kind) {
     case "network":
       if (problem.isCut === true)
         return "Try again: the connection was lost, or the server did not say that it had finished."
-      return `Check that the server is up and that the base URL ${target.baseUrl} is right (\`baseUrl\` or OPENAI_BASE_URL).`
+      return `Check that the server is up and that the base URL ${at.shownBaseUrl} is right (\`baseUrl\` or OPENAI_BASE_URL).`
     case "timeout":
       return "Raise `timeout` if the model needs longer to answer."
     case "malformed":
-      return problem.remedy ?? (problem.isPage === true ? wrongAddress(target) : undefined)
+      return problem.remedy ?? (problem.isPage === true ? wrongAddress(at, request) : undefined)
     case "unsupported":
       return undefined
     case "status":
-      return Advice.ofStatus(problem, target.model, {
+      return Advice.ofStatus(problem, request.model, {
         key: "Check the API key (`apiKey` or OPENAI_API_KEY).",
-        request: (refused) => ofRequest(refused, target)
+        request: (refused) => ofRequest(refused, at, request)
       })
   }
 }
 
-const ofRequest = (problem: StatusProblem, target: Target): string | undefined => {
+const ofRequest = (problem: StatusProblem, at: At, request: FailedRequest): string | undefined => {
   const { message, status } = problem
-  if (status >= 300 && status < 400) return wrongAddress(target)
+  if (status >= 300 && status < 400) return wrongAddress(at, request)
   if (status === 404 || status === 405) {
     return problem.code === "model_not_found" || /\bmodel\b/i.test(message)
-      ? Advice.wrongModel(target.model)
-      : wrongAddress(target)
+      ? Advice.wrongModel(request.model)
+      : wrongAddress(at, request)
   }
   if (status === 413) return Advice.tooLarge
-  const refused = refusals.find(({ field, words }) => target.sent.has(field) && words.test(message))
+  const refused = refusals.find(({ field, words }) => request.sent.has(field) && words.test(message))
   return refused?.remedy
 }
 
-const wrongAddress = ({ address, baseUrl }: Target): string => {
-  const version = /\/v\d/.test(baseUrl) ? "" : ' Most servers want it to end in "/v1".'
-  return `The address that was asked is ${address}. Check the base URL ${baseUrl} (\`baseUrl\` or OPENAI_BASE_URL).${version}`
+const wrongAddress = ({ shownBaseUrl }: At, { path }: FailedRequest): string => {
+  const version = /\/v\d/.test(shownBaseUrl) ? "" : ' Most servers want it to end in "/v1".'
+  return `The address that was asked is ${shownBaseUrl}${path}. Check the base URL ${shownBaseUrl} (\`baseUrl\` or OPENAI_BASE_URL).${version}`
 }
 
 /** What not every server takes: the field of a request, how a refusal of it is known, and the option that changes it. */

@@ -7,17 +7,19 @@ import { audioType } from "../../internal/model/media.ts"
 import { malformed, type Problem, quote } from "../../internal/model/problems.ts"
 import type { WholeAnswer } from "./answering.ts"
 import { textOf } from "./asking.ts"
+import type { EndpointOptions } from "./connection.ts"
 import * as Endpoint from "./endpoint.ts"
 
-/** How it speaks. */
-export interface Options {
+/** How a model that speaks is reached. */
+export interface SpeechOptions extends EndpointOptions {
+  /** The voice of requests that name none. Default `alloy`. */
   readonly voice?: string | undefined
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (options: Endpoint.Options, asked: Options): Effect.Effect<Speech["Service"], Config.ConfigError> =>
+export const make = (options: SpeechOptions): Effect.Effect<Speech["Service"], Config.ConfigError> =>
   Effect.map(Endpoint.make(options), (endpoint) => ({
-    synthesize: ({ format = "mp3", instructions, speed, text, voice = asked.voice ?? "alloy" }) =>
+    synthesize: ({ format = "mp3", instructions, speed, text, voice = options.voice ?? "alloy" }) =>
       endpoint.ask(
         {
           method: "synthesize",

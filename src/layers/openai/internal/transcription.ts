@@ -5,24 +5,23 @@ import type { Request, Result, Transcription } from "../../../services/Transcrip
 import { endingOf, tooLong, transcriptOf } from "../../internal/model/media.ts"
 import type { Problem } from "../../internal/model/problems.ts"
 import type { WholeAnswer } from "./answering.ts"
+import type { EndpointOptions } from "./connection.ts"
 import * as Endpoint from "./endpoint.ts"
 import type { FormPart } from "./form.ts"
 
-/** What it may be given. */
-export interface Options {
-  readonly maxAudioBytes: number
+/** How a model that writes down what is said is reached. */
+export interface TranscriptionOptions extends EndpointOptions {
+  /** The most bytes of a recording. A larger one is refused before a request. Default: OpenAI's limit, 25 MiB. */
+  readonly maxAudioBytes?: number | undefined
 }
 
 /** Fails with `ConfigError` for options that no request can be made with. */
-export const make = (
-  options: Endpoint.Options,
-  { maxAudioBytes }: Options
-): Effect.Effect<Transcription["Service"], Config.ConfigError> =>
+export const make = (options: TranscriptionOptions): Effect.Effect<Transcription["Service"], Config.ConfigError> =>
   Effect.map(Endpoint.make(options), (endpoint) => ({
     transcribe: (request) =>
       Effect.suspend(() => {
         const question = questionOf(request, endpoint.model)
-        const problem = tooLong(request, maxAudioBytes)
+        const problem = tooLong(request, options.maxAudioBytes ?? 25 * 1024 * 1024)
         return problem === undefined ? endpoint.ask(question, read) : endpoint.fail({ ...question, body: {} }, problem)
       })
   }))

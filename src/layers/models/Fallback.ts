@@ -151,18 +151,18 @@ const directOf = (members: ReadonlyArray<Members.Member>, { hedgeAfter, order }:
       ),
     streamText: (request, memory) =>
       Stream.unwrap(
-        Effect.map(
-          ask(request, (member) =>
-            Effect.map(Asking.begin(member.direct.streamText(request, memoryOf(memory, member))), (begun) => ({
-              begun: { ...begun, first: [signatureOf(member), ...begun.first] },
-              member
-            }))
-          ),
-          ({ begun, member }) =>
-            Stream.map(Asking.goOn(begun), (part) =>
-              part.type === "response-metadata" ? withMember(part, member) : part
+        Effect.gen(function* () {
+          const scope = yield* Effect.scope
+          const { begun, member } = yield* ask(request, (member) =>
+            Effect.map(
+              Asking.begin(member.direct.streamText(request, memoryOf(memory, member)), scope),
+              ({ first, rest }) => ({ begun: { first: [signatureOf(member), ...first], rest }, member })
             )
-        )
+          )
+          return Stream.map(Asking.goOn(begun), (part) =>
+            part.type === "response-metadata" ? withMember(part, member) : part
+          )
+        })
       )
   }
 }

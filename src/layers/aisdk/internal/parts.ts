@@ -3,12 +3,12 @@ import type {
   LanguageModelV4Content,
   LanguageModelV4FinishReason,
   LanguageModelV4StreamPart,
-  LanguageModelV4Usage
+  LanguageModelV4Usage,
+  SharedV4ProviderMetadata
 } from "@ai-sdk/provider"
 import * as Base64 from "effect/encoding/Base64"
 import type * as Response from "effect/ai/Response"
-import * as Tool from "effect/ai/Tool"
-import { parseAll } from "../../internal/model/toolArguments.ts"
+import { parse, parseAll, unreadable } from "../../internal/model/toolArguments.ts"
 import { number } from "../../internal/model/wire.ts"
 import { tagged, thought } from "./tags.ts"
 
@@ -24,11 +24,8 @@ const ownParamsOf = (input: unknown): unknown => {
 const paramsOf = (input: unknown): unknown => {
   if (typeof input !== "string") return input
   if (input.trim() === "") return {}
-  try {
-    return Tool.unsafeSecureJsonParse(input)
-  } catch {
-    return input
-  }
+  const params = parse(input)
+  return params === unreadable ? input : params
 }
 
 const reasons: Readonly<Record<string, Response.FinishReason>> = {
@@ -112,22 +109,21 @@ type Kept = Exclude<
   | Response.ReasoningPartEncoded
 >
 
+/** The metadata of a part that may have none. */
+const noted = (
+  provider: string,
+  { providerMetadata: given }: { readonly providerMetadata?: SharedV4ProviderMetadata }
+) => (given === undefined ? {} : { metadata: tagged(provider, given) })
+
 /** A part that is the same in a whole answer and in a stream. */
 const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<Kept> => {
   switch (part.type) {
     case "tool-call": {
-      const isProviders = part.providerExecuted === true
-      const notes = isProviders || part.providerMetadata !== undefined
-      return [
-        {
-          type: "tool-call",
-          id: part.toolCallId,
-          name: part.toolName,
-          params: isProviders ? paramsOf(part.input) : ownParamsOf(part.input),
-          ...(isProviders ? { providerExecuted: true } : {}),
-          ...(notes ? { metadata: tagged(provider, part.providerMetadata) } : {})
-        }
-      ]
+      const call = { type: "tool-call", id: part.toolCallId, name: part.toolName } as const
+      if (part.providerExecuted !== true)
+        return [{ ...call, params: ownParamsOf(part.input), ...noted(provider, part) }]
+      const metadata = tagged(provider, part.providerMetadata)
+      return [{ ...call, params: paramsOf(part.input), providerExecuted: true, metadata }]
     }
     case "tool-result":
       // What a tool of the provider has so far: its result follows.
@@ -144,9 +140,9 @@ const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<K
         }
       ]
     case "file":
-      return fileOf(part, part.providerMetadata === undefined ? undefined : tagged(provider, part.providerMetadata))
+      return fileOf(part, noted(provider, part))
     case "reasoning-file":
-      return fileOf(part, tagged(provider, part.providerMetadata, thought))
+      return fileOf(part, { metadata: tagged(provider, part.providerMetadata, thought) })
     case "source":
       return sourceOf(part)
     case "tool-approval-request":
@@ -160,7 +156,7 @@ const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<K
 
 const fileOf = (
   part: Extract<LanguageModelV4Content, { type: "file" | "reasoning-file" }>,
-  metadata: Response.ProviderMetadata | undefined
+  own: { readonly metadata?: Response.ProviderMetadata }
 ): ReadonlyArray<Response.FilePartEncoded | Response.UrlSourcePartEncoded> => {
   const { data, mediaType } = part
   if (data.type === "url") {
@@ -168,7 +164,7 @@ const fileOf = (
     return [{ type: "source", sourceType: "url", id: url, url, title: `${mediaType} file` }]
   }
   const base64 = typeof data.data === "string" ? data.data.replace(/\s+/g, "") : Base64.encode(data.data)
-  return [{ type: "file", mediaType, data: base64, ...(metadata === undefined ? {} : { metadata }) }]
+  return [{ type: "file", mediaType, data: base64, ...own }]
 }
 
 const sourceOf = (
@@ -199,10 +195,8 @@ const custom = (
 /** The parts of one content of a whole answer. */
 export const whole = (part: LanguageModelV4Content, provider: string): ReadonlyArray<Response.PartEncoded> => {
   switch (part.type) {
-    case "text": {
-      const own = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
-      return [{ type: "text", text: part.text, ...own }]
-    }
+    case "text":
+      return [{ type: "text", text: part.text, ...noted(provider, part) }]
     case "reasoning":
       return [{ type: "reasoning", text: part.text, metadata: tagged(provider, part.providerMetadata) }]
     case "custom":
@@ -219,25 +213,14 @@ export const streamed = (
 ): ReadonlyArray<Response.StreamPartEncoded> => {
   switch (part.type) {
     case "text-start":
-    case "text-end": {
-      const own = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
-      return [{ type: part.type, id: part.id, ...own }]
-    }
+    case "text-end":
+    case "reasoning-end":
+      return [{ type: part.type, id: part.id, ...noted(provider, part) }]
     case "text-delta":
-    case "reasoning-delta": {
-      const own = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
-      return [{ type: part.type, id: part.id, delta: part.delta, ...own }]
-    }
+    case "reasoning-delta":
+      return [{ type: part.type, id: part.id, delta: part.delta, ...noted(provider, part) }]
     case "reasoning-start":
       return [{ type: part.type, id: part.id, metadata: tagged(provider, part.providerMetadata) }]
-    case "reasoning-end":
-      return [
-        {
-          type: part.type,
-          id: part.id,
-          ...(part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) })
-        }
-      ]
     case "tool-input-start":
       return [
         {

@@ -1,35 +1,12 @@
 /** The searches of the web that providers of the AI SDK's packages make themselves. */
-import * as Tool from "effect/ai/Tool"
-import * as Schema from "effect/Schema"
-import type { Search } from "../../../internal/toolMarks.ts"
+import type * as Tool from "effect/ai/Tool"
+import * as Provided from "../../internal/model/providerTool.ts"
 import type { Own } from "../../internal/model/search.ts"
 import type { Provider } from "./provider.ts"
 
-type Args = Readonly<Record<string, Schema.Json | undefined>>
-
 /** Named as the tool that stands for it. */
-const defined = (id: `${string}.${string}`, providerName: string, args: Args): Tool.Any =>
-  Tool.providerDefined({
-    id,
-    customName: "web_search",
-    providerName,
-    args: Schema.Record(Schema.String, Schema.Json),
-    parameters: Schema.Unknown,
-    success: Schema.Unknown,
-    failure: Schema.Unknown
-  })(Object.fromEntries(Object.entries(args).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]]))))
-
-const locationOf = ({ location }: Search): Schema.Json | undefined =>
-  location === undefined
-    ? undefined
-    : {
-        type: "approximate",
-        ...Object.fromEntries(
-          Object.entries(location).flatMap(([key, value]: [string, unknown]) =>
-            typeof value === "string" ? [[key, value]] : []
-          )
-        )
-      }
+const defined = (id: `${string}.${string}`, name: string, args: Parameters<typeof Provided.defined>[2]): Tool.Any =>
+  Provided.defined(id, name, args, "web_search")
 
 const list = (values: ReadonlyArray<string> | undefined) => (values === undefined ? undefined : [...values])
 
@@ -38,14 +15,14 @@ const anthropic: Own = (search) =>
     maxUses: search.maxUses,
     allowedDomains: list(search.allowedDomains),
     blockedDomains: list(search.blockedDomains),
-    userLocation: locationOf(search)
+    userLocation: Provided.locationOf(search.location)
   })
 
 const openai: Own = (search) =>
   search.blockedDomains === undefined
     ? defined("openai.web_search", "web_search", {
         filters: search.allowedDomains === undefined ? undefined : { allowedDomains: [...search.allowedDomains] },
-        userLocation: locationOf(search)
+        userLocation: Provided.locationOf(search.location)
       })
     : undefined
 

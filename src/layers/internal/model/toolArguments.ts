@@ -3,9 +3,10 @@ import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 
 /** A text that is not JSON, or that tries to set a prototype. */
-const unreadable: unique symbol = Symbol("unreadable")
+export const unreadable: unique symbol = Symbol("unreadable")
 
-const parse = (text: string): unknown => {
+/** The JSON value of a text; {@link unreadable} for any other text. */
+export const parse = (text: string): unknown => {
   try {
     return Tool.unsafeSecureJsonParse(text)
   } catch {

@@ -1,34 +1,21 @@
 /** Asks models one after the other, or the next one alongside a slow one, until one of them answers. */
-import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
+import type * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ExecutionPlan from "effect/ExecutionPlan"
 import * as Exit from "effect/Exit"
 import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import type * as Pull from "effect/Pull"
+import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isOthers, type Member } from "./members.ts"
 
-/** The model that a step of the plan asks. */
-class Asked extends Context.Service<Asked, Member>()("troupe/Fallback/Asked") {}
-
 type Ask<A> = (member: Member) => Effect.Effect<A, AiError.AiError>
 
 /** Asks one after the other, as long as what fails is something that another model may do better. */
-export const inTurn = <A>(members: ReadonlyArray<Member>, ask: Ask<A>): Effect.Effect<A, AiError.AiError> => {
-  const [first, ...others] = members.map((member) => ({
-    provide: Context.make(Asked, member),
-    attempts: 1,
-    while: isOthers
-  }))
-  if (others.length === 0) return ask(members[0]!)
-  const plan = ExecutionPlan.make(first!, ...others)
-  return Effect.withExecutionPlan(Effect.flatMap(Asked, ask), plan)
-}
+export const inTurn = <A>([first, ...others]: ReadonlyArray<Member>, ask: Ask<A>): Effect.Effect<A, AiError.AiError> =>
+  others.reduce((asked, member) => Effect.catchIf(asked, isOthers, () => ask(member)), ask(first!))
 
 /** As {@link inTurn}, and asks the next one too when one has not answered after `delay`. The first answer counts. */
 export const hedged = <A>(
@@ -58,48 +45,38 @@ export const hedged = <A>(
 /** An answer that has begun. */
 export interface Begun {
   readonly first: ReadonlyArray<Response.StreamPartEncoded>
-  readonly rest: Pull.Pull<ReadonlyArray<Response.StreamPartEncoded>, AiError.AiError>
-  readonly scope: Scope.Closeable
+  readonly rest: Pull.Pull<Arr.NonEmptyReadonlyArray<Response.StreamPartEncoded>, AiError.AiError>
 }
 
 /** Parts that come before a model has said anything. */
 const isOpening = ({ type }: Response.StreamPartEncoded): boolean =>
   type === "response-metadata" || type === "text-start" || type === "reasoning-start"
 
-/** Opens a stream and waits for the first thing that the model says. What fails until then has not been shown to anyone. */
+/**
+ * Opens a stream in the scope and waits for the first thing that the model says. What fails until then has not been shown to
+ * anyone, and is closed at once.
+ */
 export const begin = (
-  stream: Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+  stream: Stream.Stream<Response.StreamPartEncoded, AiError.AiError>,
+  scope: Scope.Scope
 ): Effect.Effect<Begun, AiError.AiError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const scope = yield* Scope.make()
+      const own = yield* Scope.fork(scope)
       const opened = Effect.gen(function* () {
-        const rest = yield* Scope.provide(Stream.toPull(stream), scope)
+        const rest = yield* Scope.provide(Stream.toPull(stream), own)
         const first: Array<Response.StreamPartEncoded> = []
         while (first.every(isOpening)) {
-          const some = yield* Effect.catchCause(rest, (cause) => ended(cause))
+          const some = yield* Pull.catchDone(rest, () => Effect.undefined)
           if (some === undefined) break
           first.push(...some)
         }
-        return { first, rest, scope }
+        return { first, rest }
       })
-      return yield* Effect.onExit(restore(opened), (exit) =>
-        Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
-      )
+      return yield* Effect.onError(restore(opened), (cause) => Scope.close(own, Exit.failCause(cause)))
     })
   )
 
-const ended = (cause: Cause.Cause<AiError.AiError | Cause.Done>): Effect.Effect<undefined, AiError.AiError> => {
-  const isEnd = cause.reasons.some((reason) => Cause.isFailReason(reason) && Cause.isDone(reason.error))
-  return isEnd ? Effect.undefined : Effect.failCause(cause as Cause.Cause<AiError.AiError>)
-}
-
 /** The whole of an answer that has begun. */
-export const goOn = ({ first, rest, scope }: Begun): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> => {
-  const others = Stream.fromPull(
-    Effect.succeed(
-      rest as Pull.Pull<readonly [Response.StreamPartEncoded, ...Array<Response.StreamPartEncoded>], AiError.AiError>
-    )
-  )
-  return Stream.ensuring(Stream.concat(Stream.fromIterable(first), others), Scope.close(scope, Exit.void))
-}
+export const goOn = ({ first, rest }: Begun): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> =>
+  Stream.concat(Stream.fromIterable(first), Stream.fromPull(Effect.succeed(rest)))

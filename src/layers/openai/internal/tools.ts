@@ -1,23 +1,14 @@
 /** Tools that OpenAI runs itself: definitions for agents. `ownTools.ts` reads what became of them. */
-import * as Tool from "effect/ai/Tool"
+import type * as Tool from "effect/ai/Tool"
 import type * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
 import { type Location, type Search, SecretArguments, type SecretFields } from "../../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
+import * as Provided from "../../internal/model/providerTool.ts"
 
-type Args = Readonly<Record<string, Schema.Json | undefined>>
-
-const defined = (name: string, args: Args, customName = name): Tool.Any =>
-  Tool.providerDefined({
-    id: `openai.${name}` as const,
-    customName,
-    providerName: name,
-    args: Schema.Record(Schema.String, Schema.Json),
-    parameters: Schema.Unknown,
-    success: Schema.Unknown,
-    failure: Schema.Unknown
-  })(Object.fromEntries(Object.entries(args).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]]))))
+const defined = (name: string, args: Parameters<typeof Provided.defined>[2], customName?: string): Tool.Any =>
+  Provided.defined(`openai.${name}`, name, args, customName)
 
 /** How the web is searched. */
 export interface WebSearchOptions {
@@ -40,15 +31,8 @@ const searchOf = ({ allowedDomains, contextSize, location }: WebSearchOptions): 
   defined("web_search", {
     filters: allowedDomains === undefined ? undefined : { allowed_domains: [...allowedDomains] },
     search_context_size: contextSize,
-    user_location: location === undefined ? undefined : { type: "approximate", ...locationOf(location) }
+    user_location: Provided.locationOf(location)
   })
-
-const locationOf = ({ city, country, region, timezone }: Location): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries({ city, country, region, timezone }).flatMap(([key, value]) =>
-      value === undefined ? [] : [[key, value]]
-    )
-  )
 
 /** The search in place of `WebSearch.tool`; `undefined` for what it cannot be asked. */
 export const inPlaceOf = ({ allowedDomains, blockedDomains, location }: Search): Tool.Any | undefined =>

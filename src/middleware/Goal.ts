@@ -13,7 +13,7 @@ import { waitingAt } from "../internal/suspension.ts"
 import * as Middleware from "../Middleware.ts"
 import { GoalNotReached } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { roundCompleted } from "./internal/emit.ts"
+import { emit } from "./internal/emit.ts"
 import { render } from "./internal/rendered.ts"
 
 /** What a judge says. As a schema it is the `output` of an agent that judges. */
@@ -91,7 +91,9 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
         const transcript = answer.transcript ?? prompt
         const verdict = yield* Effect.suspend(() => judge({ output: answer.output, transcript, round }))
         const { done, missing } = Predicate.isBoolean(verdict) ? { done: verdict, missing: "" } : verdict
-        yield* roundCompleted(round, done, { done, missing })
+        yield* emit((events) =>
+          events.decide({ _tag: "RoundCompleted", round, accepted: done, verdict: { done, missing } })
+        )
         if (done) return answer
         if (round >= maxRounds) {
           if (onMaxRounds === "answer") return answer

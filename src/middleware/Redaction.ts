@@ -13,11 +13,11 @@ import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import { assertOptions, kindOf, namesOf } from "../internal/definition.ts"
 import { toJson } from "../internal/json.ts"
+import { CurrentState } from "../internal/runState.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Patterns from "./internal/redaction/patterns.ts"
 import { remade } from "./internal/remade.ts"
-import { instructions } from "./internal/instructions.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
 /** A kind of data that is recognised by its form. Card and bank numbers are recognised by their check digits too. */
@@ -134,10 +134,10 @@ export const make = (options: Options = {}): Middleware.Middleware => {
       }),
     tool: (call, next) => {
       if (!isRestored(call.tool)) return next(call)
-      return Effect.flatMap(Effect.all([states, instructions]), ([state, system]) => {
+      return Effect.flatMap(Effect.all([states, CurrentState]), ([state, run]) => {
         if (state === undefined) return next(call)
         // A run that goes on with an approved call has sent nothing yet.
-        for (const message of [...system, ...call.prompt.content]) state.message(message)
+        for (const message of [run?.instructions ?? [], call.prompt.content].flat()) state.message(message)
         const params = mapTexts(call.params, (text) => state.restore(text)) as Schema.JsonObject
         return next(params === call.params ? call : { ...call, params })
       })
@@ -174,18 +174,17 @@ const finderOf = (options: Options): Patterns.Finder => {
   return Patterns.finder({ secrets, kinds: options.kinds ?? kinds, patterns: options.patterns ?? {} })
 }
 
-/** A JSON value with other texts. The same value where none is another. */
+/** A JSON value with other texts, names of fields included. The same value where none is another. */
 const mapTexts = (value: Schema.Json, change: (text: string) => string): Schema.Json => {
   if (typeof value === "string") return change(value)
   if (Array.isArray(value)) {
-    const items = value.map((item) => mapTexts(item as Schema.Json, change))
+    const items = value.map((item: Schema.Json) => mapTexts(item, change))
     return items.every((item, at) => item === value[at]) ? value : items
   }
   if (!Predicate.isObject(value)) return value
-  const fields = Object.entries(value as Schema.JsonObject).map(
-    ([key, item]) => [key, mapTexts(item as Schema.Json, change)] as const
-  )
-  const isSame = fields.every(([key, item]) => item === (value as Schema.JsonObject)[key])
+  const entries = Object.entries(value as Schema.JsonObject)
+  const fields = entries.map(([key, item]) => [change(key), mapTexts(item!, change)] as const)
+  const isSame = fields.every(([key, item], at) => key === entries[at]![0] && item === entries[at]![1])
   return isSame ? value : Object.fromEntries(fields)
 }
 

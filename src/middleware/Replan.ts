@@ -14,7 +14,7 @@ import { loopMessage } from "../internal/input.ts"
 import { messageOf } from "../internal/message.ts"
 import * as Notes from "../internal/notes.ts"
 import * as Middleware from "../Middleware.ts"
-import { planRevised } from "./internal/emit.ts"
+import { emit } from "./internal/emit.ts"
 import { render } from "./internal/rendered.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
@@ -68,7 +68,7 @@ export const make = (options: Options): Middleware.Middleware<never, LanguageMod
         state.count++
         const plan = yield* review(request)
         if (plan === undefined) return yield* next(request)
-        yield* planRevised(request.step, { ...plan })
+        yield* emit((events) => events.decide({ _tag: "PlanRevised", step: request.step, plan: { ...plan } }))
         const prompt = Prompt.fromMessages([...request.prompt.content, messageFor(plan)])
         const turn = yield* next({ ...request, prompt })
         return { ...turn, notes: { ...turn.notes, [note]: { ...plan } } }

@@ -73,6 +73,27 @@ describe("a redaction", () => {
     )
   )
 
+  it.effect("takes them out of the names of fields, and puts them back there", () =>
+    Effect.gen(function* () {
+      const made: Array<unknown> = []
+      const balances = AgentTool.fromFunction("balances", {
+        description: "Tells who owes how much",
+        parameters: Schema.Struct({ of: Schema.Record(Schema.String, Schema.Boolean) }),
+        execute: ({ of }) => {
+          made.push(of)
+          return { "ada@example.com": 3, nested: [{ hunter2: true }] }
+        }
+      })
+      const agent = Agent.make("agent", { middleware: [redaction({ restore: true })], tools: [balances] })
+      yield* agent.run("I am ada@example.com.")
+      assert.deepStrictEqual(made, [{ "ada@example.com": true }])
+      const second = sent((yield* calls)[1]!.prompt).join("")
+      assert.notInclude(second, "ada@example.com")
+      assert.notInclude(second, "hunter2")
+      assert.include(second, '"[EMAIL_1]":3')
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("balances", { of: { "[EMAIL_1]": true } }), "done"])))
+  )
+
   it.effect("leaves placeholders in arguments where it is not asked for", () =>
     Effect.gen(function* () {
       const { transcript } = yield* agentOf().result("I am ada@example.com.")

@@ -9,7 +9,7 @@ import * as ContextLength from "../../../internal/contextLength.ts"
 import type * as Middleware from "../../../Middleware.ts"
 import { ModelError } from "../../../RunError.ts"
 import * as Count from "./count.ts"
-import { compacted } from "../emit.ts"
+import { emit } from "../emit.ts"
 import { brokenBy, type Keeping } from "./units.ts"
 import * as View from "./view.ts"
 
@@ -157,7 +157,7 @@ const compact = Effect.fnUntraced(function* (
     messages = made
     const after = others + counter.messages(made)
     const change = { policy: policy.name, before: Math.round(before), after: Math.max(0, Math.round(after)) }
-    yield* compacted(prepared.step, change)
+    yield* emit((events) => events.emit({ _tag: "Compacted", step: prepared.step, ...change }))
   }
   const view = View.after(state.view, rest, messages)
   const isNew = view !== state.view

@@ -1,4 +1,5 @@
 /** Finds secrets and personal data in texts. All patterns take time in proportion to the text. */
+import * as Regex from "effect/RegExp"
 
 /** Replaces what it finds in a text, by the name of its kind and its value. */
 export type Finder = (text: string, replace: (name: string, value: string) => string) => string
@@ -69,8 +70,6 @@ const forms: Readonly<Record<string, ReadonlyArray<Form>>> = {
   ]
 }
 
-const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
-
 const nameOf = (text: string): string => text.toUpperCase().replace(/[^A-Z0-9]+/g, "_") || "VALUE"
 
 /** Makes a finder. Secrets go first, and then the forms in their order. */
@@ -81,7 +80,7 @@ export const finder = (options: {
 }): Finder => {
   const all: Array<Form> = []
   // A longer secret may have a shorter one in it.
-  const secrets = options.secrets.toSorted((a, b) => b.length - a.length).map(escaped)
+  const secrets = options.secrets.toSorted((a, b) => b.length - a.length).map(Regex.escape)
   if (secrets.length > 0) all.push({ name: "SECRET", pattern: new RegExp(secrets.join("|"), "g") })
   for (const [name, pattern] of Object.entries(options.patterns)) {
     const flags = new Set(`${pattern.flags}g`.replace("y", ""))

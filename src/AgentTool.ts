@@ -9,7 +9,15 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
-import { assertFunction, assertName, assertOneOf, assertOptions, durationOf, namesOf } from "./internal/definition.ts"
+import {
+  assertFunction,
+  assertName,
+  assertOneOf,
+  assertOptions,
+  durationOf,
+  invalid,
+  namesOf
+} from "./internal/definition.ts"
 import type { Jobs } from "./internal/jobs.ts"
 import { toJson } from "./internal/json.ts"
 import { Blocking } from "./internal/resumption.ts"
@@ -20,7 +28,7 @@ import { describe, type Drawable, toolsWithin } from "./internal/structure.ts"
 import { annotate, define, delegation, giveName, type Hints, NoParameters } from "./internal/toolDefinition.ts"
 import { call, type Kind, kindOf, type ServicesOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
-import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
+import type { ToolFailure } from "./RunError.ts"
 import { GoesOn, Holds, InMemory, InSandbox, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import type { Runner } from "./Runner.ts"
 
@@ -262,11 +270,11 @@ export const client = <
  */
 export const fromProvider = (tool: Tool.Any): AgentTool<string, never> => {
   if (!Tool.isProviderDefined(tool) || tool.requiresHandler) {
-    throw new InvalidDefinition({
-      subject: "AgentTool.fromProvider",
-      problem: "it is given a tool that no provider runs",
-      remedy: "Make tools of functions with AgentTool.fromFunction"
-    })
+    throw invalid(
+      "AgentTool.fromProvider",
+      "it is given a tool that no provider runs",
+      "Make tools of functions with AgentTool.fromFunction"
+    )
   }
   return make(tool.name, "effect", tool, () => Effect.fail("only the model's provider can run this tool"))
 }
@@ -346,11 +354,11 @@ export const fromRunner: {
   const name = options.name ?? nameOf(self.name)
   const description = options.description ?? self.description ?? describe(self.definition.structure())
   if (description === undefined || description.trim() === "") {
-    throw new InvalidDefinition({
+    throw invalid(
       subject,
-      problem: "it has no description",
-      remedy: "Describe it where it is made, or give AgentTool.fromRunner a description"
-    })
+      "it has no description",
+      "Describe it where it is made, or give AgentTool.fromRunner a description"
+    )
   }
   const defined = define(
     name,
@@ -513,11 +521,11 @@ const inJobs = <A, E, R>(
 const nameOf = (runner: string): string => {
   const name = runner.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
   if (/[a-zA-Z0-9]/.test(name)) return name
-  throw new InvalidDefinition({
-    subject: `runner "${runner}" as a tool`,
-    problem: `its name has no character that a tool's name can have, so it would be "${name}"`,
-    remedy: 'Give it one: AgentTool.fromRunner(runner, { name: "..." })'
-  })
+  throw invalid(
+    `runner "${runner}" as a tool`,
+    `its name has no character that a tool's name can have, so it would be "${name}"`,
+    'Give it one: AgentTool.fromRunner(runner, { name: "..." })'
+  )
 }
 
 const TextInput = Schema.Struct({

@@ -17,11 +17,10 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { AgentError } from "./internal/agentError.ts"
 import { captured } from "./internal/captured.ts"
-import { assertFunction, assertName, assertOptions, kindOf } from "./internal/definition.ts"
+import { assertFunction, assertList, assertName, assertOptions } from "./internal/definition.ts"
 import * as Around from "./internal/middleware.ts"
 import { noUsage } from "./internal/usage.ts"
 import type { ErrorIn, ServicesIn } from "./internal/wiring.ts"
-import { InvalidDefinition } from "./RunError.ts"
 import { CallSettings } from "./services/ModelInfo.ts"
 import { isSync } from "./services/SyncBridge.ts"
 import type { ToolSource } from "./ToolSource.ts"
@@ -395,20 +394,11 @@ export const layer = <const M extends ReadonlyArray<Any>>(
 }
 
 /** @internal Throws unless `list` is a list of middleware. */
-export const assertMiddleware = (subject: string, list: unknown): void => {
-  if (list === undefined) return
-  const remedy = "Give it what Middleware.make or Middleware.hooks returns"
-  if (!Array.isArray(list)) {
-    throw new InvalidDefinition({ subject, problem: `middleware is ${kindOf(list)}, not a list`, remedy })
-  }
-  const other = list.findIndex((one) => !isMiddleware(one))
-  if (other < 0) return
-  throw new InvalidDefinition({
-    subject,
-    problem: `middleware[${other}] is ${kindOf(list[other])}, not a middleware`,
-    remedy
+export const assertMiddleware = (subject: string, list: unknown): void =>
+  assertList(subject, "middleware", list, isMiddleware, {
+    what: "a middleware",
+    remedy: "Give it what Middleware.make or Middleware.hooks returns"
   })
-}
 
 /**
  * An answer in the place of the model's: a text, or any parts of a turn. It has used nothing.

@@ -24,6 +24,7 @@ import {
   assertSchema,
   assertText,
   durationOf,
+  invalid,
   kindOf,
   namesOf
 } from "./internal/definition.ts"
@@ -54,7 +55,6 @@ import {
   type BudgetExceeded,
   CannotResume,
   InvalidApproval,
-  InvalidDefinition,
   InvalidTranscript,
   type RunSuspended,
   type RunTimedOut
@@ -130,7 +130,7 @@ export const membersOf = (
   Object.entries<unknown>(members).map(([key, member]) => {
     if (isRunner(member)) return [key, member]
     const [what, remedy] = notARunner(member)
-    throw new InvalidDefinition({ subject, problem: `"${key}" is ${what}, not a runner`, remedy })
+    throw invalid(subject, `"${key}" is ${what}, not a runner`, remedy)
   })
 
 /** What a value is that is not a runner, and what to do about it. The compiler says the same, see `RunnerSlot`. */
@@ -522,11 +522,7 @@ export const limitsOf = (subject: string, budget: Budget): Budgets.Limits => {
   for (const [limit, value] of Object.entries(counts)) {
     const least = limit === "cost" || limit === "toolCalls" ? 0 : 1
     if (value === undefined || value >= least) continue
-    throw new InvalidDefinition({
-      subject,
-      problem: `its budget of ${limit} is ${value}`,
-      remedy: `Use ${least} or more, or leave it out`
-    })
+    throw invalid(subject, `its budget of ${limit} is ${value}`, `Use ${least} or more, or leave it out`)
   }
   return { ...counts, onExceeded, time: time === undefined ? undefined : durationOf(subject, "time", time) }
 }
@@ -535,11 +531,11 @@ const assertAnswers = (self: Any, { onExceeded }: Budgets.Limits): void => {
   if (onExceeded !== "answer") return
   const { kind } = self.definition.structure()
   if (kind === "agent" || kind === "orchestrator") return
-  throw new InvalidDefinition({
-    subject: `runner "${self.name}"`,
-    problem: `it cannot answer when its budget is used up: it is a ${kind}, not an agent`,
-    remedy: "Give the budget to an agent in it, or leave onExceeded out"
-  })
+  throw invalid(
+    `runner "${self.name}"`,
+    `it cannot answer when its budget is used up: it is a ${kind}, not an agent`,
+    "Give the budget to an agent in it, or leave onExceeded out"
+  )
 }
 
 const budgetOptions = namesOf<Budget>({

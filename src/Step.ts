@@ -11,11 +11,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { finishing } from "./internal/compensation.ts"
-import { assertFunction, assertName, assertOptions, durationOf } from "./internal/definition.ts"
+import { assertFunction, assertName, assertOptions, durationOf, invalid } from "./internal/definition.ts"
 import { type Form, formOf, journalOf, keep } from "./internal/journaled.ts"
 import { messageOf } from "./internal/message.ts"
 import { begunAt, CurrentState } from "./internal/runState.ts"
-import { InvalidDefinition, NotDurable } from "./RunError.ts"
+import { NotDurable } from "./RunError.ts"
 import type { Journal } from "./services/Journal.ts"
 
 /** The schemas of what an effect succeeds and fails with. */
@@ -154,7 +154,7 @@ export const signal = <A>(name: string, schema: Schema.Codec<A, unknown>): Effec
         const problem = problemWith(payload)
         if (problem === undefined) return Effect.succeed(decode(payload))
         const remedy = "Send what fits the schema of Step.signal, to a new run"
-        return Effect.die(new InvalidDefinition({ subject: `signal "${name}"`, problem, remedy }))
+        return Effect.die(invalid(`signal "${name}"`, problem, remedy))
       })
     )
   })

@@ -21,12 +21,13 @@ import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
 import {
   assertFunction,
+  assertList,
   assertName,
   assertOneOf,
   assertOptions,
   assertText,
   durationOf,
-  kindOf,
+  invalid,
   namesOf
 } from "../internal/definition.ts"
 import { encodeBy, toJson } from "../internal/json.ts"
@@ -366,11 +367,11 @@ const with_: {
 } = dual(2, (self: Agent<unknown, unknown, unknown>, options: Options): Agent<unknown, unknown, unknown> => {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
   if (given.output === undefined) return self.vary(given)
-  throw new InvalidDefinition({
-    subject: subjectOf(self.name),
-    problem: "a copy of it is given another output, which is the type of an agent",
-    remedy: "Make another agent with Agent.make"
-  })
+  throw invalid(
+    subjectOf(self.name),
+    "a copy of it is given another output, which is the type of an agent",
+    "Make another agent with Agent.make"
+  )
 })
 export { with_ as with }
 
@@ -423,9 +424,8 @@ const middlewareOf = ({ middleware = nothing, use = nothing }: Options): Readonl
   use.length === 0 ? middleware : [...middleware, ...use.flatMap((feature) => feature.middleware)]
 
 const makePlan = (name: string, options: Options): Spec.AgentSpec => {
-  const problem = (what: string, remedy: string) =>
-    new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
-  assertShape(name, options)
+  const subject = subjectOf(name)
+  assertShape(subject, name, options)
   const tools = toolsOf(options, name)
   assertFree(name, options, tools)
   const sources = sourcesOf(directOf(options))
@@ -438,9 +438,9 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
     sources,
     // What a source will give is not known yet.
     toolChoice:
-      sources.length > 0 ? (options.toolChoice ?? "auto") : checkedChoice(options.toolChoice ?? "auto", tools, problem),
-    maxSteps: countOf("maxSteps", options.maxSteps, 16, problem),
-    limits: limitsOf(name, options, problem),
+      sources.length > 0 ? (options.toolChoice ?? "auto") : checkedChoice(subject, options.toolChoice ?? "auto", tools),
+    maxSteps: countOf(subject, "maxSteps", options.maxSteps, 16),
+    limits: hasLimits(options) ? ownLimits(subject, options) : noLimits,
     stopWhen: options.stopWhen,
     output:
       options.output === undefined || options.output === Schema.String
@@ -454,13 +454,10 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
 const sourcesOf = (direct: ReadonlyArray<AnyDirect>): ReadonlyArray<ToolSource.Any> =>
   direct.length === 0 ? nothing : direct.filter(ToolSource.isToolSource)
 
-type Problem = (what: string, remedy: string) => InvalidDefinition
-
-/** The limits of the options. Those of an agent that has none of its own are shared: programs make thousands of agents. */
-const limitsOf = (name: string, options: Options, problem: Problem): Spec.Limits =>
-  hasLimits(options) ? ownLimits(name, options, problem) : noLimits
-
-/** Each by its name: a loop over names would take a tenth of the time in which an agent is made. */
+/**
+ * Whether an agent has limits of its own. Those of the others are shared: programs make thousands of agents. Each by its name: a loop
+ * over names would take a tenth of the time in which an agent is made.
+ */
 const hasLimits = (options: Options): boolean =>
   options.toolConcurrency !== undefined ||
   options.toolTimeout !== undefined ||
@@ -476,27 +473,28 @@ const hasLimits = (options: Options): boolean =>
   options.reasoning !== undefined ||
   options.cache !== undefined
 
-const ownLimits = (name: string, options: Options, problem: Problem): Spec.Limits => {
+const ownLimits = (subject: string, options: Options): Spec.Limits => {
   const concurrency = options.toolConcurrency ?? 8
   if (concurrency !== "unbounded" && !isCount(concurrency)) {
-    throw problem(`toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
+    throw invalid(subject, `toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
   }
   const outputRepairs = options.outputRepairs ?? 1
-  if (!isCount(outputRepairs + 1)) throw problem(`outputRepairs is ${outputRepairs}`, "Use a whole number from 0")
+  if (!isCount(outputRepairs + 1))
+    throw invalid(subject, `outputRepairs is ${outputRepairs}`, "Use a whole number from 0")
   return {
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout:
-      options.toolTimeout === undefined ? undefined : durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
+      options.toolTimeout === undefined ? undefined : durationOf(subject, "toolTimeout", options.toolTimeout),
     toolRetry: options.toolRetry,
     onMaxSteps: options.onMaxSteps ?? "fail",
-    maxToolCalls: countOf("maxToolCalls", options.maxToolCalls, 500, problem),
-    maxToolCallsPerStep: countOf("maxToolCallsPerStep", options.maxToolCallsPerStep, 64, problem),
+    maxToolCalls: countOf(subject, "maxToolCalls", options.maxToolCalls, 500),
+    maxToolCallsPerStep: countOf(subject, "maxToolCallsPerStep", options.maxToolCallsPerStep, 64),
     onMaxToolCalls: options.onMaxToolCalls ?? "return",
     onLength: options.onLength ?? "fail",
-    maxAnswerSize: countOf("maxAnswerSize", options.maxAnswerSize, 16 * 1024 * 1024, problem),
+    maxAnswerSize: countOf(subject, "maxAnswerSize", options.maxAnswerSize, 16 * 1024 * 1024),
     outputRepairs,
     retry: options.retry,
-    settings: settingsOf(options, problem)
+    settings: settingsOf(subject, options)
   }
 }
 
@@ -549,9 +547,8 @@ const elsewhere = {
 } as const
 
 /** Throws for options of another shape than their types, which a program without types can pass. */
-const assertShape = (name: string, options: Options): void => {
+const assertShape = (subject: string, name: string, options: Options): void => {
   assertName("an agent", name, 'Give it one: Agent.make("name", { ... }); it shows in events, spans and errors')
-  const subject = subjectOf(name)
   assertOptions(subject, options, known, elsewhere)
   assertText(subject, "description", options.description)
   if (typeof options.instructions !== "function") assertText(subject, "instructions", options.instructions)
@@ -563,34 +560,22 @@ const assertShape = (name: string, options: Options): void => {
     assertOneOf(subject, "toolChoice", options.toolChoice, ["auto", "none", "required"])
   }
   ToolSet.assertTools(subject, options.tools, options.toolkit)
-  assertFeatures(subject, options.use)
+  assertList(subject, "use", options.use, Feature.isFeature, {
+    what: "a feature",
+    remedy: "Give it a list of what Feature.make returns: use: [Skills.feature()]"
+  })
   Middleware.assertMiddleware(subject, options.middleware)
 }
 
-const assertFeatures = (subject: string, use: unknown): void => {
-  if (use === undefined) return
-  const remedy = "Give it a list of what Feature.make returns: use: [Skills.feature()]"
-  if (!Array.isArray(use))
-    throw new InvalidDefinition({ subject, problem: `use is ${kindOf(use)}, not a list`, remedy })
-  const other = use.findIndex((one) => !Feature.isFeature(one))
-  if (other < 0) return
-  throw new InvalidDefinition({ subject, problem: `use[${other}] is ${kindOf(use[other])}, not a feature`, remedy })
-}
-
-const countOf = (
-  option: string,
-  given: number | undefined,
-  otherwise: number,
-  problem: (what: string, remedy: string) => InvalidDefinition
-): number => {
+const countOf = (subject: string, option: string, given: number | undefined, otherwise: number): number => {
   const count = given ?? otherwise
-  if (!isCount(count)) throw problem(`${option} is ${count}`, "Use a whole number from 1")
+  if (!isCount(count)) throw invalid(subject, `${option} is ${count}`, "Use a whole number from 1")
   return count
 }
 
 const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)
 
-const noLimits = ownLimits("", {}, (problem, remedy) => new InvalidDefinition({ subject: "limits", problem, remedy }))
+const noLimits = ownLimits("limits", {})
 
 const subjectOf = (name: string): string => `agent "${name}"`
 
@@ -616,11 +601,11 @@ const assertFree = (name: string, { use = nothing }: Options, { byName }: ToolSe
   for (const feature of use) {
     const taken = feature.reserves.find((tool) => byName.has(tool))
     if (taken === undefined) continue
-    throw new InvalidDefinition({
-      subject: subjectOf(name),
-      problem: `it has a tool named "${taken}", as a tool of its feature "${feature.name}" is`,
-      remedy: "Rename it"
-    })
+    throw invalid(
+      subjectOf(name),
+      `it has a tool named "${taken}", as a tool of its feature "${feature.name}" is`,
+      "Rename it"
+    )
   }
 }
 
@@ -643,15 +628,19 @@ const toolsOfToolkit = (toolkit: NonNullable<Options["toolkit"]>, name: string):
 }
 
 const checkedChoice = (
+  subject: string,
   choice: ToolChoice | ((info: StepInfo) => ToolChoice),
-  { byName }: ToolSet.ToolSet,
-  problem: (what: string, remedy: string) => InvalidDefinition
+  { byName }: ToolSet.ToolSet
 ): ToolChoice | ((info: StepInfo) => ToolChoice) => {
   if (typeof choice === "function") return choice
   const named = typeof choice === "string" ? [] : "tool" in choice ? [choice.tool] : choice.oneOf
   const missing = named.find((tool) => !byName.has(tool))
-  if (missing !== undefined) throw problem(`toolChoice names "${missing}", which it does not have`, "Add the tool")
-  if (choice === "required" && byName.size === 0) throw problem("toolChoice is required and it has no tools", "Add one")
+  if (missing !== undefined) {
+    throw invalid(subject, `toolChoice names "${missing}", which it does not have`, "Add the tool")
+  }
+  if (choice === "required" && byName.size === 0) {
+    throw invalid(subject, "toolChoice is required and it has no tools", "Add one")
+  }
   return choice
 }
 

@@ -9,8 +9,8 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import * as Feature from "../Feature.ts"
 import * as Middleware from "../Middleware.ts"
-import { assertOptions, kindOf } from "../internal/definition.ts"
-import { InvalidDefinition, type StoreError } from "../RunError.ts"
+import { assertOptions, invalid, kindOf } from "../internal/definition.ts"
+import type { StoreError } from "../RunError.ts"
 import { type Found, type Item, type Kept, MemoryStore } from "../services/MemoryStore.ts"
 import * as Transcript from "../Transcript.ts"
 import { asData } from "./internal/recalled.ts"
@@ -198,5 +198,5 @@ const assertNamespace = (
   assertOptions(subject, options, known)
   if (typeof options.namespace === "string" && options.namespace !== "") return
   const problem = `namespace is ${kindOf(options.namespace)}`
-  throw new InvalidDefinition({ subject, problem, remedy: 'Name whose memory it is: namespace: "user-42"' })
+  throw invalid(subject, problem, 'Name whose memory it is: namespace: "user-42"')
 }

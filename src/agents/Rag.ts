@@ -2,9 +2,10 @@
  * Retrieval: documents are split into pieces, kept as memories, and the pieces that fit a question are found again and put into
  * a prompt. Plain functions on the `MemoryStore`, to put together as a program needs them.
  */
+import { invalid } from "../internal/definition.ts"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import { InvalidDefinition, type StoreError } from "../RunError.ts"
+import type { StoreError } from "../RunError.ts"
 import { type Found, MemoryStore } from "../services/MemoryStore.ts"
 import { format as formatNotes } from "./internal/recalled.ts"
 
@@ -32,11 +33,11 @@ const ends = [/\n\s*\n/g, /\n/g, /[.!?]\s/g, /\s/g]
 export const split = (text: string, options: SplitOptions = {}): ReadonlyArray<string> => {
   const { overlap = 150, size = 1200 } = options
   if (!(Number.isInteger(size) && size >= 2 && Number.isInteger(overlap) && overlap >= 0 && overlap < size / 2)) {
-    throw new InvalidDefinition({
-      subject: "Rag.split",
-      problem: `size is ${size} and overlap is ${overlap}`,
-      remedy: "Use whole numbers, with an overlap of less than half of the size"
-    })
+    throw invalid(
+      "Rag.split",
+      `size is ${size} and overlap is ${overlap}`,
+      "Use whole numbers, with an overlap of less than half of the size"
+    )
   }
   const pieces: Array<string> = []
   let start = 0

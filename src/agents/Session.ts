@@ -8,20 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
-import { assertName, assertOneOf, assertOptions, namesOf } from "../internal/definition.ts"
+import { assertName, assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import { decided, decidedHere, text } from "../internal/decided.ts"
 import { replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
 import { journalOf } from "../internal/journaled.ts"
-import {
-  type InvalidApproval,
-  InvalidDefinition,
-  SessionConflict,
-  type SessionWaiting,
-  type StoreError
-} from "../RunError.ts"
+import { type InvalidApproval, SessionConflict, type SessionWaiting, type StoreError } from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { Sandbox, type Service as SandboxService, type Snapshot, WorkspaceError } from "../services/Sandbox.ts"
@@ -314,26 +308,22 @@ export const rewind = (
 const assertSession = (runner: unknown, id: unknown, options: Options | RewindOptions): void => {
   const subject = `session ${JSON.stringify(id)}`
   if (!Runner.isRunner(runner)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "what it is made of is not a runner",
-      remedy: "Give it one: Session.of(agent, id)"
-    })
+    throw invalid(subject, "what it is made of is not a runner", "Give it one: Session.of(agent, id)")
   }
   assertName("a session", id, 'Give it an id: Session.of(agent, "user-42")')
   if (String(id).length > maxIdLength) {
-    throw new InvalidDefinition({
-      subject: `session "${String(id).slice(0, 40)}..."`,
-      problem: `its id has ${String(id).length} characters`,
-      remedy: `Use at most ${maxIdLength}`
-    })
+    throw invalid(
+      `session "${String(id).slice(0, 40)}..."`,
+      `its id has ${String(id).length} characters`,
+      `Use at most ${maxIdLength}`
+    )
   }
   if (!isStorable(String(id))) {
-    throw new InvalidDefinition({
+    throw invalid(
       subject,
-      problem: "its id has a NUL or half of a surrogate pair in it, which databases do not keep",
-      remedy: "Use a text of whole characters, without NUL"
-    })
+      "its id has a NUL or half of a surrogate pair in it, which databases do not keep",
+      "Use a text of whole characters, without NUL"
+    )
   }
   assertOptions(subject, options, known)
   assertOneOf(subject, "onFailure", options.onFailure, ["discard", "keep"])

@@ -12,10 +12,9 @@ import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
-import { assertOptions, assertText, countOf, kindOf } from "../internal/definition.ts"
+import { assertOptions, assertText, countOf, invalid, kindOf } from "../internal/definition.ts"
 import { listAll, type Listed, ListedFor } from "../internal/toolListing.ts"
 import { Deferred } from "../internal/toolMarks.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import { type Indexed, indexOf, search } from "./internal/toolIndex.ts"
@@ -110,13 +109,13 @@ const settingsOf = (tools: ReadonlyArray<unknown>, options: Options): Settings =
   assertOptions(subject, options, new Set(["always", "max", "name", "provider", "about"]))
   assertText(subject, "name", name)
   assertText(subject, "about", about)
-  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
   countOf(subject, "max", max)
   if (!Array.isArray(tools))
-    throw refuse(`its tools are ${kindOf(tools)}, not a list`, "Write ToolSearch.make([Mcp.tools()])")
+    throw invalid(subject, `its tools are ${kindOf(tools)}, not a list`, "Write ToolSearch.make([Mcp.tools()])")
   const other = tools.findIndex((one) => !AgentTool.isAgentTool(one) && !ToolSource.isToolSource(one))
   if (other >= 0) {
-    throw refuse(
+    throw invalid(
+      subject,
       `tools[${other}] is ${kindOf(tools[other])}, neither a tool nor a source of tools`,
       "Give it tools of AgentTool, or sources such as Mcp.tools()"
     )

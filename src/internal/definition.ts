@@ -19,7 +19,8 @@ export const kindOf = (value: unknown): string => {
   return `a ${typeof value}`
 }
 
-const invalid = (subject: string, problem: string, remedy: string): InvalidDefinition =>
+/** What is wrong with a definition, to be thrown. `remedy` is the next step. */
+export const invalid = (subject: string, problem: string, remedy: string): InvalidDefinition =>
   new InvalidDefinition({ subject, problem, remedy })
 
 /** Throws unless `value` is a text with something in it. */
@@ -76,6 +77,20 @@ export const assertOneOf = (
   if (value === undefined || values.includes(value as string)) return
   const given = typeof value === "string" || typeof value === "boolean" ? JSON.stringify(value) : kindOf(value)
   throw invalid(subject, `${option} is ${given}`, `Use one of: ${values.map((one) => JSON.stringify(one)).join(", ")}`)
+}
+
+/** Throws unless `value` is a list of what `isOne` accepts, or not given. `what` names one of them. */
+export const assertList = (
+  subject: string,
+  option: string,
+  value: unknown,
+  isOne: (one: unknown) => boolean,
+  { remedy, what }: { readonly what: string; readonly remedy: string }
+): void => {
+  if (value === undefined) return
+  if (!Array.isArray(value)) throw invalid(subject, `${option} is ${kindOf(value)}, not a list`, remedy)
+  const other = value.findIndex((one) => !isOne(one))
+  if (other >= 0) throw invalid(subject, `${option}[${other}] is ${kindOf(value[other])}, not ${what}`, remedy)
 }
 
 /** Returns `value` if it is a whole number from `least`, and throws otherwise. */

@@ -1,4 +1,5 @@
 /** Runs steps through the journal around a run, and reads what is kept of them. */
+import { invalid } from "./definition.ts"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -6,7 +7,6 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { InvalidDefinition } from "../RunError.ts"
 import { CurrentJournal, type Journal, none, type Step } from "../services/Journal.ts"
 import { toJson } from "./json.ts"
 import { messageOf } from "./message.ts"
@@ -46,11 +46,11 @@ const decodeWith = <A>({ decode }: Form<A>, json: Schema.Json, { key }: Step): E
     return Effect.succeed(decode(json))
   } catch (error) {
     return Effect.die(
-      new InvalidDefinition({
-        subject: `step "${key}"`,
-        problem: `what is kept of it does not fit: ${messageOf(error)}`,
-        remedy: "Have the version of the program that began the run finish it, or begin it again under another key"
-      })
+      invalid(
+        `step "${key}"`,
+        `what is kept of it does not fit: ${messageOf(error)}`,
+        "Have the version of the program that began the run finish it, or begin it again under another key"
+      )
     )
   }
 }

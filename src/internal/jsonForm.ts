@@ -4,8 +4,8 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
 import { messageOf } from "./message.ts"
-import { InvalidDefinition } from "../RunError.ts"
-import { assertSchema } from "./definition.ts"
+import type { InvalidDefinition } from "../RunError.ts"
+import { assertSchema, invalid } from "./definition.ts"
 
 /**
  * The codec between the values of `schema` and JSON: dates as ISO strings, bigints as strings, and so on. Throws
@@ -34,11 +34,11 @@ export const jsonSchema = (subject: string, schema: Schema.Top): JsonSchema.Json
 }
 
 const noJsonForm = (subject: string, what: string): InvalidDefinition =>
-  new InvalidDefinition({
+  invalid(
     subject,
-    problem: `its schema has no JSON form: ${what}`,
-    remedy: "Use schemas that encode to JSON, such as Schema.DateFromString for a date"
-  })
+    `its schema has no JSON form: ${what}`,
+    "Use schemas that encode to JSON, such as Schema.DateFromString for a date"
+  )
 
 /** `coded`: a declaration that knows its own JSON codec will do. `plain`: only what is JSON already. */
 type Mode = "coded" | "plain"

@@ -2,6 +2,7 @@
  * The bookkeeping of one run: its identity, where its events go, its bill and its transcript. Each has a module that alone
  * writes it. Owned by the run's fibers, never given to users.
  */
+import { invalid } from "./definition.ts"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -9,7 +10,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Random from "effect/Random"
-import { InvalidDefinition } from "../RunError.ts"
+import type { InvalidDefinition } from "../RunError.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { CurrentJournal } from "../services/Journal.ts"
 import { Bill } from "./bill.ts"
@@ -284,11 +285,10 @@ export const guarded = <A, E, R>(
 }
 
 const atOnce = (what: "run" | "step", name: string, first: string, second: string): InvalidDefinition =>
-  new InvalidDefinition({
-    subject: `the durable run`,
-    problem: `two ${what}s called "${name}" are at work at once, ${first} and ${second}, so that it is chance which of them is first`,
-    remedy:
-      what === "run"
-        ? "Give each a name of its own with Runner.named, or use Parallel or Gather"
-        : "Give each a name of its own"
-  })
+  invalid(
+    `the durable run`,
+    `two ${what}s called "${name}" are at work at once, ${first} and ${second}, so that it is chance which of them is first`,
+    what === "run"
+      ? "Give each a name of its own with Runner.named, or use Parallel or Gather"
+      : "Give each a name of its own"
+  )

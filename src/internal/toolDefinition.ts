@@ -4,8 +4,7 @@
  */
 import * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
-import { InvalidDefinition } from "../RunError.ts"
-import { assertName, assertSchema, assertText } from "./definition.ts"
+import { assertName, assertSchema, assertText, invalid } from "./definition.ts"
 import { assertPlain, codec, jsonSchema } from "./jsonForm.ts"
 
 /** The parameters of a tool that takes none. */
@@ -100,22 +99,18 @@ export const validate = (given: Tool.Any): void => {
   const tool = forModel(given)
   const subject = `tool "${tool.name}"`
   if (!isToolName(tool.name)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "providers refuse its name",
-      remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
-    })
+    throw invalid(subject, "providers refuse its name", "Use 1 to 64 letters, digits, underscores or hyphens")
   }
   if (!Tool.isProviderDefined(tool)) assertSchema(subject, "success", tool.successSchema)
   if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {
     assertSchema(subject, "parameters", tool.parametersSchema)
     assertPlain(subject, tool.parametersSchema)
     if (!isObjectSchema(parametersOf(subject, tool))) {
-      throw new InvalidDefinition({
+      throw invalid(
         subject,
-        problem: "its parameters are not an object with fields",
-        remedy: "Make them a Schema.Struct with fields, or leave them out for a tool without parameters"
-      })
+        "its parameters are not an object with fields",
+        "Make them a Schema.Struct with fields, or leave them out for a tool without parameters"
+      )
     }
   }
   validated.add(given)

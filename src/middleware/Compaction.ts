@@ -14,11 +14,10 @@ import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertName, assertOptions, countOf, kindOf, namesOf } from "../internal/definition.ts"
+import { assertName, assertOptions, countOf, invalid, kindOf, namesOf } from "../internal/definition.ts"
 import { ownMessage, toPrompt } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Notes from "../internal/notes.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Compact from "./internal/compaction/compact.ts"
 import * as Count from "./internal/compaction/count.ts"
@@ -152,15 +151,19 @@ const through = Effect.fnUntraced(function* (
 const settingsOf = (options: Options<ReadonlyArray<AnyPolicy>>): Compact.Settings => {
   const subject = "compaction"
   assertOptions(subject, options, known)
-  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
   const { at = 0.8, keepFirst = true, pinned = () => false, policies, to = at * 0.75, tokenizer, window } = options
   if (!(Number.isFinite(window) && window >= 1)) {
-    throw refuse(`window is ${window}`, "Give the size of the model's window in tokens, such as 128_000")
+    throw invalid(subject, `window is ${window}`, "Give the size of the model's window in tokens, such as 128_000")
   }
-  if (!(at > 0 && at <= 1)) throw refuse(`at is ${at}`, "Give a part of the window, such as 0.8")
-  if (!(to > 0 && to <= at)) throw refuse(`to is ${to}`, `Give a part of the window that is not above at, ${at}`)
+  if (!(at > 0 && at <= 1)) throw invalid(subject, `at is ${at}`, "Give a part of the window, such as 0.8")
+  if (!(to > 0 && to <= at))
+    throw invalid(subject, `to is ${to}`, `Give a part of the window that is not above at, ${at}`)
   if (!Array.isArray(policies) || !policies.every(isPolicy)) {
-    throw refuse("policies is not a list of policies", "Write policies: [Compaction.summarise({ keepTurns: 4 })]")
+    throw invalid(
+      subject,
+      "policies is not a list of policies",
+      "Write policies: [Compaction.summarise({ keepTurns: 4 })]"
+    )
   }
   return {
     window,
@@ -209,11 +212,11 @@ export interface Sizes {
 
 const endsOf = (name: string, { above, head, tail }: Sizes, parts: Offloaded.Ends): Offloaded.Ends => {
   if (!(Number.isFinite(above) && above >= 1)) {
-    throw new InvalidDefinition({
-      subject: `compaction policy "${name}"`,
-      problem: `above is ${kindOf(above) === "a number" ? above : kindOf(above)}`,
-      remedy: "Give a number of tokens, such as 8_000"
-    })
+    throw invalid(
+      `compaction policy "${name}"`,
+      `above is ${kindOf(above) === "a number" ? above : kindOf(above)}`,
+      "Give a number of tokens, such as 8_000"
+    )
   }
   return { head: head ?? parts.head, tail: tail ?? parts.tail }
 }
@@ -335,11 +338,7 @@ export const summarise: {
   assertOptions(subject, options, namesOf<SummariseOptions & { readonly by: unknown }>({ keepTurns: true, by: true }))
   countOf(subject, "keepTurns", keepTurns)
   if (by !== undefined && !Runner.isRunner(by)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `by is ${kindOf(by)}`,
-      remedy: "Give it a runner, such as an agent"
-    })
+    throw invalid(subject, `by is ${kindOf(by)}`, "Give it a runner, such as an agent")
   }
   // Its errors and services are those of the runner, as the overloads say.
   return internal("summarise", (prompt, _over, info) =>

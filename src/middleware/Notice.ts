@@ -6,10 +6,9 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import { assertOptions, assertText, namesOf } from "../internal/definition.ts"
+import { assertOptions, assertText, invalid, namesOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
@@ -47,7 +46,7 @@ export const make = (options: Options = {}): Middleware.Middleware => {
   assertText(subject, "directory", directory)
   assertText(subject, "zone", zone)
   if (!(at >= 0 && at <= 1)) {
-    throw new InvalidDefinition({ subject, problem: `at is ${at}`, remedy: "Give a part from 0 to 1, such as 0.8" })
+    throw invalid(subject, `at is ${at}`, "Give a part from 0 to 1, such as 0.8")
   }
   const clock = date ? clockOf(subject, zone) : undefined
   const given = RunScoped.make<{ readonly atStart: Remaining }>("notice")
@@ -81,11 +80,7 @@ const clockOf = (subject: string, zone: string | undefined): ((now: number) => s
     const { timeZone } = format.resolvedOptions()
     return (now) => `It is ${format.format(now)} (${timeZone}).`
   } catch {
-    throw new InvalidDefinition({
-      subject,
-      problem: `there is no time zone "${zone}"`,
-      remedy: 'Give the name of one, such as "Europe/Berlin"'
-    })
+    throw invalid(subject, `there is no time zone "${zone}"`, 'Give the name of one, such as "Europe/Berlin"')
   }
 }
 

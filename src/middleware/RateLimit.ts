@@ -10,9 +10,8 @@ import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import type * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Stream from "effect/Stream"
-import { assertOneOf, assertOptions, countOf, durationOf, namesOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, countOf, durationOf, invalid, namesOf } from "../internal/definition.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import { estimate } from "./internal/compaction/count.ts"
 import * as WrappedModel from "./internal/wrappedModel.ts"
 
@@ -64,7 +63,7 @@ export const make = (options: Options): Middleware.Middleware<never, RateLimiter
   if (requests !== undefined) countOf(subject, "requests", requests)
   if (tokens !== undefined) countOf(subject, "tokens", tokens)
   if (requests === undefined && tokens === undefined) {
-    throw new InvalidDefinition({ subject, problem: "it limits nothing", remedy: "Give it requests or tokens" })
+    throw invalid(subject, "it limits nothing", "Give it requests or tokens")
   }
   return Middleware.make("rate limit", {
     model: (request, next) =>

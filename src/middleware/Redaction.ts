@@ -11,11 +11,10 @@ import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
-import { assertOptions, kindOf, namesOf } from "../internal/definition.ts"
+import { assertOptions, invalid, kindOf, namesOf } from "../internal/definition.ts"
 import { toJson } from "../internal/json.ts"
 import { CurrentState } from "../internal/runState.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Patterns from "./internal/redaction/patterns.ts"
 import { remade } from "./internal/remade.ts"
 import * as RunScoped from "./internal/runScoped.ts"
@@ -153,23 +152,19 @@ const finderOf = (options: Options): Patterns.Finder => {
     // The message says nothing of the secret.
     if (typeof value === "string" && value.length >= 4) return value
     const problem = typeof value === "string" ? "a secret is shorter than 4 characters" : `a secret is ${kindOf(value)}`
-    throw new InvalidDefinition({ subject, problem, remedy: "Give texts of at least 4 characters" })
+    throw invalid(subject, problem, "Give texts of at least 4 characters")
   })
   const wrong = options.kinds?.find((kind) => !kinds.includes(kind))
   if (wrong !== undefined) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `there is no kind "${String(wrong)}"`,
-      remedy: `The kinds are: ${kinds.join(", ")}`
-    })
+    throw invalid(subject, `there is no kind "${String(wrong)}"`, `The kinds are: ${kinds.join(", ")}`)
   }
   for (const [name, pattern] of Object.entries(options.patterns ?? {})) {
     if (pattern instanceof RegExp && !new RegExp(pattern, pattern.flags.replace("y", "")).test("")) continue
-    throw new InvalidDefinition({
+    throw invalid(
       subject,
-      problem: `its pattern "${name}" ${pattern instanceof RegExp ? "matches the empty text" : `is ${kindOf(pattern)}`}`,
-      remedy: "Give a regular expression that matches at least one character"
-    })
+      `its pattern "${name}" ${pattern instanceof RegExp ? "matches the empty text" : `is ${kindOf(pattern)}`}`,
+      "Give a regular expression that matches at least one character"
+    )
   }
   return Patterns.finder({ secrets, kinds: options.kinds ?? kinds, patterns: options.patterns ?? {} })
 }

@@ -7,7 +7,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertOptions, namesOf } from "../internal/definition.ts"
+import { assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
@@ -21,7 +21,6 @@ import {
   toEffect,
   type ValueIn
 } from "../internal/wiring.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Kept from "./internal/keptBranches.ts"
 import { keep, kept, restore, saving } from "./internal/keptValues.ts"
@@ -192,11 +191,7 @@ const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options =
   Runner.membersOf(`chain "${name}"`, Object.fromEntries(wrong))
   const last = steps.at(-1)
   if (last === undefined) {
-    throw new InvalidDefinition({
-      subject: `chain "${name}"`,
-      problem: "it has no steps",
-      remedy: "Give it at least one"
-    })
+    throw invalid(`chain "${name}"`, "it has no steps", "Give it at least one")
   }
   return Runner.erasedWorkflow(name, {
     description: options.description,

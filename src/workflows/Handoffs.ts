@@ -15,8 +15,7 @@ import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import type { RunnerSlot } from "../internal/wiring.ts"
-import { assertOneOf, assertOptions, namesOf } from "../internal/definition.ts"
-import { InvalidDefinition } from "../RunError.ts"
+import { assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import * as Runner from "../Runner.ts"
 
 /**
@@ -102,11 +101,11 @@ export const to = <const Target extends string, const Name extends string = `tra
   // Without the option, `Name` is its default.
   const name = options.name ?? (`transfer_to_${target}` as Name)
   if (!isToolName(name)) {
-    throw new InvalidDefinition({
+    throw invalid(
       subject,
-      problem: `providers refuse its tool's name "${name}"`,
-      remedy: 'Give it one of 1 to 64 letters, digits, underscores or hyphens: Handoffs.to(agent, { name: "..." })'
-    })
+      `providers refuse its tool's name "${name}"`,
+      'Give it one of 1 to 64 letters, digits, underscores or hyphens: Handoffs.to(agent, { name: "..." })'
+    )
   }
   const { history = "all" } = options
   if (typeof history !== "function") assertOneOf(subject, "history", history, ["all", "messages", "none", "choose"])
@@ -268,20 +267,16 @@ const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: strin
   const subject = `handoffs "${name}"`
   const names = [...agents.keys()].join(", ")
   if (!agents.has(start)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `there is no "${start}" to start with`,
-      remedy: `Use one of: ${names}`
-    })
+    throw invalid(subject, `there is no "${start}" to start with`, `Use one of: ${names}`)
   }
   if (!(maxHandoffs >= 0)) {
-    throw new InvalidDefinition({ subject, problem: `maxHandoffs is ${maxHandoffs}`, remedy: "Use 0 or more" })
+    throw invalid(subject, `maxHandoffs is ${maxHandoffs}`, "Use 0 or more")
   }
   for (const [key, agent] of agents) {
     for (const { handsOffTo: target } of agent.definition.structure().members) {
       if (target === undefined || agents.has(target)) continue
       const problem = `"${key}" hands over to "${target}", which is not there`
-      throw new InvalidDefinition({ subject, problem, remedy: `Add it, or use one of: ${names}` })
+      throw invalid(subject, problem, `Add it, or use one of: ${names}`)
     }
   }
 }

@@ -11,12 +11,12 @@ import * as AgentTool from "../AgentTool.ts"
 import type * as Budgets from "../internal/budget.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
-import { assertOptions, namesOf } from "../internal/definition.ts"
+import { assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
 import { within as withinBudget } from "../internal/withinBudget.ts"
-import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
+import type { BudgetExceeded } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { type Limits, withRoom, type WorkerRoom } from "./internal/workerRoom.ts"
 
@@ -140,19 +140,15 @@ export const make = <
   // `TakesText` has checked what they take.
   const roster = Runner.membersOf(subject, workers) as ReadonlyArray<readonly [string, AnyWorker]>
   if (roster.length === 0 && spawn === undefined) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "it has no workers",
-      remedy: "Give it workers, or let it spawn some"
-    })
+    throw invalid(subject, "it has no workers", "Give it workers, or let it spawn some")
   }
   assertLimits(subject, { runs: budget?.runs, tokens: budget?.tokens, reserve: budget?.reserve, ...limitsOf(spawn) })
   if (budget?.reserve !== undefined && budget.reserve > (budget.tokens ?? budget.reserve)) {
-    throw new InvalidDefinition({
+    throw invalid(
       subject,
-      problem: `it sets aside ${budget.reserve} of ${budget.tokens} tokens for a worker, so none could begin`,
-      remedy: "Lower reserve or raise tokens"
-    })
+      `it sets aside ${budget.reserve} of ${budget.tokens} tokens for a worker, so none could begin`,
+      "Lower reserve or raise tokens"
+    )
   }
   const ownTools = [
     ...roster.map(([key, worker]) =>
@@ -233,7 +229,7 @@ const limitsOf = (spawn: Spawn<ReadonlyArray<AgentTool.Any>> | undefined) => ({
 const assertLimits = (subject: string, limits: Readonly<Record<string, number | undefined>>): void => {
   for (const [limit, value] of Object.entries(limits)) {
     if (value === undefined || value >= 1) continue
-    throw new InvalidDefinition({ subject, problem: `${limit} is ${value}`, remedy: "Use 1 or more, or leave it out" })
+    throw invalid(subject, `${limit} is ${value}`, "Use 1 or more, or leave it out")
   }
 }
 

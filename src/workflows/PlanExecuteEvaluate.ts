@@ -6,11 +6,10 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertOneOf, assertOptions, namesOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import type * as Parallel from "./Parallel.ts"
 import type { InvalidPlan, PlanNotAccepted, StepFailure, StepsFailed } from "./internal/errors.ts"
@@ -378,24 +377,27 @@ const assertRoles = (subject: string, options: Erased): void => {
 
 const settingsOf = (name: string, options: Erased): Settings => {
   const subject = `plan-execute-evaluate "${name}"`
-  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
   const limit = (option: string, value: number, least: number): number => {
     if (value >= least) return value
-    throw refuse(`${option} is ${value}`, `Use ${least} or more`)
+    throw invalid(subject, `${option} is ${value}`, `Use ${least} or more`)
   }
   const workers = options.workers === undefined ? undefined : new Map(Runner.membersOf(subject, options.workers))
-  if (workers?.size === 0) throw refuse("it has no workers", "Give it at least one")
+  if (workers?.size === 0) throw invalid(subject, "it has no workers", "Give it at least one")
   if ((workers === undefined) === (options.executor === undefined)) {
-    throw refuse(`it has ${workers === undefined ? "neither" : "both"} workers and an executor`, "Give it one of them")
+    throw invalid(
+      subject,
+      `it has ${workers === undefined ? "neither" : "both"} workers and an executor`,
+      "Give it one of them"
+    )
   }
   assertRoles(subject, options)
   assertOneOf(subject, "onMaxRounds", options.onMaxRounds, ["fail", "best"])
   assertOneOf(subject, "onStepFailure", options.onStepFailure, ["replan", "fail"])
   if (options.planner !== undefined && options.instructions !== undefined) {
-    throw refuse("it has instructions and a planner of its own", "Give the instructions to the planner")
+    throw invalid(subject, "it has instructions and a planner of its own", "Give the instructions to the planner")
   }
   if (options.evaluator !== undefined && options.accept === undefined) {
-    throw refuse("it has an evaluator, and nothing says which verdicts are accepted", "Give it accept")
+    throw invalid(subject, "it has an evaluator, and nothing says which verdicts are accepted", "Give it accept")
   }
   const maxSteps = limit("maxSteps", options.maxSteps ?? 32, 1)
   // An agent that is a service is an Effect too.

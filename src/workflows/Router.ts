@@ -6,14 +6,13 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertFunction, assertOptions } from "../internal/definition.ts"
+import { assertFunction, assertOptions, invalid } from "../internal/definition.ts"
 import { decidedHere, text, texts } from "../internal/decided.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Saved } from "../internal/suspension.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
 import { goOn } from "../internal/workflowSuspension.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Kept from "./internal/keptBranches.ts"
@@ -250,7 +249,7 @@ export const many: {
   const { classify, threshold = 0 } = options
   const { concurrency, maxRoutes = routes.size, mode = Group.failFast } = given
   Group.check(`router "${name}"`, routes.size, mode, concurrency)
-  if (!(maxRoutes >= 1)) throw refusal(name, `maxRoutes is ${maxRoutes}`, "Use 1 or more")
+  if (!(maxRoutes >= 1)) throw invalid(`router "${name}"`, `maxRoutes is ${maxRoutes}`, "Use 1 or more")
   const choose =
     classify === undefined
       ? eachByModel(name, routes, options)
@@ -373,9 +372,6 @@ type AnyOptions = Options<string> & { readonly classify?: AnyClassify | undefine
 type ErasedOptions = Options<string> & { readonly classify?: unknown }
 type RouteMap = ReadonlyMap<string, AnyRunner>
 
-const refusal = (name: string, problem: string, remedy: string) =>
-  new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
-
 const known: ReadonlySet<string> = new Set(["description", "fallback", "instructions", "threshold", "classify"])
 const knownOfMany: ReadonlySet<string> = new Set([...known, "mode", "concurrency", "maxRoutes"])
 
@@ -383,12 +379,17 @@ const checked = (name: string, members: Unchecked, options: AnyOptions, names: R
   assertOptions(`router "${name}"`, options, names)
   if (options.classify !== undefined) assertFunction(`router "${name}"`, "classify", options.classify)
   const routes: RouteMap = new Map(Runner.membersOf(`router "${name}"`, members))
-  if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
+  if (routes.size === 0) throw invalid(`router "${name}"`, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {
-    throw refusal(name, `its fallback "${fallback}" is not a route`, `Use one of: ${[...routes.keys()].join(", ")}`)
+    throw invalid(
+      `router "${name}"`,
+      `its fallback "${fallback}" is not a route`,
+      `Use one of: ${[...routes.keys()].join(", ")}`
+    )
   }
-  if (!(threshold >= 0 && threshold <= 1)) throw refusal(name, `its threshold is ${threshold}`, "Use 0 to 1")
+  if (!(threshold >= 0 && threshold <= 1))
+    throw invalid(`router "${name}"`, `its threshold is ${threshold}`, "Use 0 to 1")
   return routes
 }
 

@@ -1,9 +1,9 @@
 /** Teams: a leader who assigns tasks, members who work on them at once, a board and mailboxes between them. */
 import * as Duration from "effect/Duration"
-import { assertOptions, durationOf, namesOf } from "../internal/definition.ts"
+import { assertOptions, durationOf, invalid, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
-import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
+import type { BudgetExceeded } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as TeamRun from "./internal/teamRun.ts"
 import { leaderName } from "./internal/teamTools.ts"
@@ -71,15 +71,14 @@ export const make = <L, const M extends Members>(
   const subject = `team "${name}"`
   assertOptions(subject, options, known)
   const { budget, description, mailbox = 16, maxRounds = 20, stuckAfter = Duration.minutes(5) } = options
-  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
   for (const [limit, value] of Object.entries({ maxRounds, mailbox })) {
-    if (!(value >= 1)) throw refuse(`${limit} is ${value}`, "Use 1 or more, or leave it out")
+    if (!(value >= 1)) throw invalid(subject, `${limit} is ${value}`, "Use 1 or more, or leave it out")
   }
   const [[, leader]] = Runner.membersOf(subject, { [leaderName]: crew.leader }) as [readonly [string, AnyRunner]]
   const members = Runner.membersOf(subject, crew.members) as ReadonlyArray<readonly [string, AnyRunner]>
-  if (members.length === 0) throw refuse("it has no members", "Give it at least one")
+  if (members.length === 0) throw invalid(subject, "it has no members", "Give it at least one")
   const taken = members.find(([name]) => name === leaderName || name === "all")
-  if (taken !== undefined) throw refuse(`a member is called "${taken[0]}"`, "Give it another name")
+  if (taken !== undefined) throw invalid(subject, `a member is called "${taken[0]}"`, "Give it another name")
   const plan = { leader, members, maxRounds, mailbox, stuckAfter: durationOf(subject, "stuckAfter", stuckAfter) }
   const team = Runner.erasedWorkflow(name, {
     description,

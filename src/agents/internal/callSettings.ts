@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import type { InvalidDefinition } from "../../RunError.ts"
+import { invalid } from "../../internal/definition.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 
 /** The options of an agent that are settings of its model calls. */
@@ -16,31 +16,30 @@ export interface Options {
 const isReasoning = Schema.is(ModelInfo.Reasoning)
 
 /** The settings of the options; `undefined` for none. Throws `InvalidDefinition` for values that no model has. */
-export const settingsOf = (
-  { cache, reasoning }: Options,
-  problem: (what: string, remedy: string) => InvalidDefinition
-): ModelInfo.CallSettings | undefined => {
+export const settingsOf = (subject: string, { cache, reasoning }: Options): ModelInfo.CallSettings | undefined => {
   if (cache === undefined && reasoning === undefined) return undefined
   if (reasoning !== undefined && !(isReasoning(reasoning) && (typeof reasoning === "string" || reasoning.tokens > 0))) {
-    throw problem(
+    throw invalid(
+      subject,
       `reasoning is ${JSON.stringify(reasoning)}`,
       'Use "none", "minimal", "low", "medium", "high", "xhigh", "max", or { tokens } with a whole number from 1'
     )
   }
   return {
     ...(reasoning === undefined ? {} : { reasoning }),
-    ...(cache === undefined ? {} : { cache: cacheOf(cache, problem) })
+    ...(cache === undefined ? {} : { cache: cacheOf(subject, cache) })
   }
 }
 
-const cacheOf = (
-  cache: ModelInfo.Cache,
-  problem: (what: string, remedy: string) => InvalidDefinition
-): NonNullable<ModelInfo.CallSettings["cache"]> => {
+const cacheOf = (subject: string, cache: ModelInfo.Cache): NonNullable<ModelInfo.CallSettings["cache"]> => {
   if (cache === "auto") return cache
   const ttl = Predicate.isObject(cache) ? Option.getOrUndefined(Duration.fromInput(cache.ttl)) : undefined
   if (ttl !== undefined && Duration.isFinite(ttl) && Duration.isPositive(ttl)) return { ttl: Duration.toMillis(ttl) }
-  throw problem(`cache is ${JSON.stringify(cache)}`, 'Use "auto", or { ttl } with a duration above 0, such as "1 hour"')
+  throw invalid(
+    subject,
+    `cache is ${JSON.stringify(cache)}`,
+    'Use "auto", or { ttl } with a duration above 0, such as "1 hour"'
+  )
 }
 
 /** The settings around a call, with those of the agent over them. */

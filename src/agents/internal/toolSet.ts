@@ -10,10 +10,10 @@ import * as AgentTool from "../../AgentTool.ts"
 import { canonical } from "../../internal/fingerprint.ts"
 import { formOf, journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
-import { kindOf } from "../../internal/definition.ts"
+import { invalid, kindOf } from "../../internal/definition.ts"
 import { forModel, validate } from "../../internal/toolDefinition.ts"
 import { type Handoff, HandsOff, markOf } from "../../internal/toolMarks.ts"
-import { InvalidDefinition } from "../../RunError.ts"
+import type { InvalidDefinition } from "../../RunError.ts"
 import { isRunner } from "../../Runner.ts"
 import * as ToolSource from "../../ToolSource.ts"
 
@@ -192,9 +192,9 @@ export const choiceAmong = (
  * make one of what was given.
  */
 export const assertTools = (subject: string, tools: unknown, toolkit: unknown): void => {
-  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
   if (toolkit !== undefined && !(Predicate.hasProperty(toolkit, "tools") && Predicate.isObject(toolkit.tools))) {
-    throw refuse(
+    throw invalid(
+      subject,
       `toolkit is ${kindOf(toolkit)}, not a toolkit`,
       "Make it with Toolkit.make(tool, ...) of effect/ai, or give tools that carry their handlers as tools"
     )
@@ -204,11 +204,11 @@ export const assertTools = (subject: string, tools: unknown, toolkit: unknown): 
     const problem = Predicate.hasProperty(tools, "tools")
       ? "tools is a toolkit, not a list"
       : `tools is ${kindOf(tools)}, not a list`
-    throw refuse(problem, "Write tools: [a, b], or give tools of effect/ai as toolkit")
+    throw invalid(subject, problem, "Write tools: [a, b], or give tools of effect/ai as toolkit")
   }
   for (const [index, one] of tools.entries()) {
     if (AgentTool.isAgentTool(one) || ToolSource.isToolSource(one)) continue
-    throw refuse(`tools[${index}] ${whatIs(one)}`, howToMake(one))
+    throw invalid(subject, `tools[${index}] ${whatIs(one)}`, howToMake(one))
   }
 }
 
@@ -237,7 +237,7 @@ const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | 
   )
   const whose = runners.length === 0 ? "" : `, made of the name of the runner ${runners.join(" and of ")}`
   const remedy = runners.length === 0 ? "Rename one of them" : 'Give one of them another name: { name: "..." }'
-  return new InvalidDefinition({ subject, problem: `it has two tools named "${name}"${whose}`, remedy })
+  return invalid(subject, `it has two tools named "${name}"${whose}`, remedy)
 }
 
 /** New tools come after those of the step before, so that a request begins as the one before it. */

@@ -1,6 +1,5 @@
 /** Checks of the definitions of ready-made middleware. */
-import { assertOptions, kindOf } from "../../internal/definition.ts"
-import { InvalidDefinition } from "../../RunError.ts"
+import { assertOptions, invalid, kindOf } from "../../internal/definition.ts"
 import { isRunner } from "../../Runner.ts"
 
 /** Throws unless `check` is a function or a runner, and `options` has no other fields than `known`. */
@@ -8,9 +7,9 @@ export const assertCheck = (name: string, check: unknown, options: object, known
   const subject = `guardrail "${name}"`
   assertOptions(subject, options, new Set(known))
   if (typeof check === "function" || isRunner(check)) return
-  throw new InvalidDefinition({
+  throw invalid(
     subject,
-    problem: `its check is ${kindOf(check)}, not a function or a runner`,
-    remedy: "Give it a function that returns an Effect of a verdict, or a runner whose output is a verdict"
-  })
+    `its check is ${kindOf(check)}, not a function or a runner`,
+    "Give it a function that returns an Effect of a verdict, or a runner whose output is a verdict"
+  )
 }

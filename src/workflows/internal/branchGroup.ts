@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { kindOf } from "../../internal/definition.ts"
+import { invalid, kindOf } from "../../internal/definition.ts"
 import * as Compensation from "../../internal/compensation.ts"
 import { formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
@@ -15,7 +15,7 @@ import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { usageLeft } from "../../internal/bill.ts"
 import { chargedLeft, charging, costLeft, type Used, usedSince, UsedForm } from "../../internal/stepAccount.ts"
-import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
+import { RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
 import type { Journal, Step } from "../../services/Journal.ts"
 import { BranchDefect, type BranchFailure, ParallelError } from "./errors.ts"
@@ -88,26 +88,28 @@ export const check = (
   mode: Mode,
   concurrency: number | "unbounded" | undefined
 ): void => {
-  const refuse = (problem: string, remedy: string) => {
-    throw new InvalidDefinition({ subject, problem, remedy })
-  }
-  if (count === 0) refuse("it has no branches", "Give it at least one")
+  if (count === 0) throw invalid(subject, "it has no branches", "Give it at least one")
   // What a program without types gives has any shape.
   const given = (mode as Partial<Mode> | null)?._tag
   if (given === undefined || !modes.has(given)) {
     const shown = typeof mode === "string" ? JSON.stringify(mode) : kindOf(mode)
-    refuse(`mode is ${shown}`, "Use Parallel.failFast, Parallel.settle, Parallel.race or Parallel.quorum(n)")
+    throw invalid(
+      subject,
+      `mode is ${shown}`,
+      "Use Parallel.failFast, Parallel.settle, Parallel.race or Parallel.quorum(n)"
+    )
   }
   if (mode._tag === "quorum") {
     const { n } = mode
-    if (!(Number.isInteger(n) && n >= 1)) refuse(`a quorum of ${n} makes no sense`, "Use a whole number from 1")
+    if (!(Number.isInteger(n) && n >= 1))
+      throw invalid(subject, `a quorum of ${n} makes no sense`, "Use a whole number from 1")
     if (count !== undefined && n > count) {
-      refuse(`a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
+      throw invalid(subject, `a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
     }
   }
   if (concurrency === undefined || concurrency === "unbounded") return
   if (!(concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Infinity)))
-    refuse(`concurrency is ${concurrency}`, "Use a whole number from 1")
+    throw invalid(subject, `concurrency is ${concurrency}`, "Use a whole number from 1")
 }
 
 /**

@@ -28,8 +28,9 @@ export interface Form<A> {
 }
 
 /** The form of a schema. */
-export const formOf = <A>(schema: Schema.Codec<A, unknown>): Form<A> => {
-  const codec = Schema.toCodecJson(schema) as Schema.Codec<A, Schema.Json>
+export const formOf = <S extends Schema.Top>(schema: S): Form<S["Type"]> => {
+  // The schemas of ours need no services, and those of users are of `Step.run`, which takes no others.
+  const codec = Schema.toCodecJson(schema) as unknown as Schema.Codec<S["Type"], Schema.Json>
   const encode = Schema.encodeSync(codec)
   return { encode: (value) => toJson(encode(value)), decode: Schema.decodeSync(codec) }
 }

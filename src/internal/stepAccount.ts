@@ -9,7 +9,7 @@ import { isJsonObject, toJson } from "./json.ts"
 import type { RunState } from "./runState.ts"
 
 /** What was used of each limit of a budget. */
-export const ChargedForm = Schema.Struct({
+const ChargedForm = Schema.Struct({
   tokens: Schema.Finite,
   cost: Schema.Finite,
   steps: Schema.Int,

@@ -71,11 +71,10 @@ const Late = Schema.Struct({
 })
 type Late = typeof Late.Type
 
-interface Outcome {
-  /** Absent for a run that was in time. */
-  readonly late?: Late
-}
-const outcomes = formOf(Schema.Struct({ late: Schema.optionalKey(Late) }) as unknown as Schema.Codec<Outcome, unknown>)
+/** How a run ended; `late` is absent where it was in time. */
+const Outcome = Schema.Struct({ late: Schema.optionalKey(Late) })
+type Outcome = typeof Outcome.Type
+const outcomes = formOf(Outcome)
 const times = formOf(Schema.Finite)
 
 /** The time counts from the first time on that the run was made, also while no process works on it. */

@@ -15,7 +15,7 @@ import { withInterruptFailures } from "./interruptFailures.ts"
 import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
 import { CurrentPlace, type Place, placeIn } from "./place.ts"
 import type { RunState } from "./runState.ts"
-import { type Used, UsedForm, usedSince } from "./stepAccount.ts"
+import { UsedForm, usedSince } from "./stepAccount.ts"
 import { describeReason } from "./timeLimit.ts"
 
 /** Does the work of a run within a budget; fails with `BudgetExceeded` once everything that it has started is over. */
@@ -83,13 +83,8 @@ const exceeded = (
 }
 
 /** How the work ended: by its budget, with what it had used until then, or otherwise. */
-interface Outcome {
-  readonly exceeded?: { readonly error: BudgetExceeded; readonly used: Used }
-}
 const outcomes = formOf(
-  Schema.Struct({
-    exceeded: Schema.optionalKey(Schema.Struct({ error: BudgetExceeded, used: UsedForm }))
-  }) as unknown as Schema.Codec<Outcome, unknown>
+  Schema.Struct({ exceeded: Schema.optionalKey(Schema.Struct({ error: BudgetExceeded, used: UsedForm })) })
 )
 const times = formOf(Schema.Finite)
 

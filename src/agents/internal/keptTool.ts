@@ -48,10 +48,7 @@ const ValueForm = formOf(
   Schema.Struct({
     result: Schema.Json,
     modelOutput: Schema.optionalKey(Schema.Array(Prompt.ToolModelOutputPart))
-  }) as unknown as Schema.Codec<
-    { readonly result: Schema.Json; readonly modelOutput?: Exclude<Value["modelOutput"], undefined> },
-    unknown
-  >
+  })
 )
 
 const keptValue: Form<Value> = {

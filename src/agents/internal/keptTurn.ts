@@ -2,24 +2,18 @@
 import * as AiError from "effect/ai/AiError"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import { answeredBy, type AnsweredBy } from "../../internal/answeredBy.ts"
+import { answeredBy } from "../../internal/answeredBy.ts"
 import { type Form, formOf } from "../../internal/journaled.ts"
 import type { Moment } from "../../internal/bill.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { Charged } from "../../internal/budget.ts"
-import { ChargedForm } from "../../internal/stepAccount.ts"
+import { UsedForm, usedSince } from "../../internal/stepAccount.ts"
 import type { Failed, Request } from "./modelCall.ts"
 import { type AnyPart, type Call, Collector, type Turn } from "./turnCollector.ts"
 
-/** What failed attempts, and runs that answered for the model, have used. */
-export interface KeptSpent {
-  readonly usage: Response.Usage | undefined
-  /** `undefined` where it is not known. */
-  readonly cost: number | undefined
-  readonly steps: number
-  /** What the budgets of the run were charged with for it; `undefined` where there were none. */
-  readonly charged: Charged | undefined
-}
+const Spent = Schema.Struct({ ...UsedForm.fields, usage: Schema.optionalKey(Response.Usage) })
+/** What failed attempts, and runs that answered for the model, have used; without usage where they have used no tokens. */
+export interface KeptSpent extends Schema.Schema.Type<typeof Spent> {}
 
 /** A kept turn. */
 export interface KeptTurn extends KeptSpent {
@@ -31,20 +25,10 @@ export interface KeptFailure extends Failed, KeptSpent {}
 
 /** What the run has used since a moment. The usage of the turn itself is counted by the loop. */
 export const spentSince = ({ bill }: RunState, before: Moment, charged: Charged | undefined): KeptSpent => {
-  const usage = bill.usageSince(before.usage)
-  const isNone = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) === 0
-  const steps = bill.steps - before.steps
-  return isNone
-    ? { usage: undefined, cost: undefined, steps, charged: undefined }
-    : { usage, cost: bill.costSince(before.cost), steps, charged }
+  const used = usedSince(bill, before, charged)
+  const { inputTokens, outputTokens } = used.usage
+  return (inputTokens.total ?? 0) + (outputTokens.total ?? 0) === 0 ? { steps: used.steps } : used
 }
-
-const spentFields = ({ charged, cost, steps, usage }: KeptSpent): SpentFields => ({
-  ...(usage === undefined ? {} : { usage }),
-  ...(cost === undefined ? {} : { cost }),
-  steps,
-  ...(charged === undefined ? {} : { charged })
-})
 
 /** Collects the answer as the provider gave it, where middleware changes it as it comes. */
 export class RawAnswer {
@@ -109,22 +93,9 @@ export const withRefusals = (turn: Turn, { calls }: Turn): Turn => {
   }
 }
 
-const Spent = {
-  usage: Schema.optionalKey(Response.Usage),
-  cost: Schema.optionalKey(Schema.Finite),
-  steps: Schema.Int,
-  charged: Schema.optionalKey(ChargedForm)
-}
-interface SpentFields {
-  readonly usage?: Response.Usage
-  readonly cost?: number
-  readonly steps: number
-  readonly charged?: Charged
-}
-
 const TurnForm = formOf(
   Schema.Struct({
-    ...Spent,
+    ...Spent.fields,
     content: Schema.Array(Response.Part()),
     finishReason: Response.FinishReason,
     turnUsage: Response.Usage,
@@ -132,18 +103,8 @@ const TurnForm = formOf(
     responseModel: Schema.optionalKey(Schema.String),
     answeredBy: Schema.optionalKey(Schema.Struct({ provider: Schema.String, model: Schema.String })),
     refused: Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
-  }) as unknown as Schema.Codec<KeptFields, unknown>
+  })
 )
-
-interface KeptFields extends SpentFields {
-  readonly content: ReadonlyArray<Response.AnyPart>
-  readonly finishReason: Response.FinishReason
-  readonly turnUsage: Response.Usage
-  readonly responseId?: string
-  readonly responseModel?: string
-  readonly answeredBy?: AnsweredBy
-  readonly refused?: Readonly<Record<string, string>>
-}
 
 const isCall = (part: Response.AnyPart): part is Response.ToolCallPart<string, unknown> =>
   part.type === "tool-call" && !part.providerExecuted
@@ -154,8 +115,9 @@ export const keptTurn: Form<KeptTurn> = {
     const { calls, content, finishReason, responseId, responseModel } = turn
     const refused = calls.flatMap((call) => (call.refused === undefined ? [] : [[call.id, call.refused] as const]))
     return TurnForm.encode({
-      ...spentFields(spent),
-      content,
+      ...spent,
+      // A collector keeps no part that is an error.
+      content: content as ReadonlyArray<Response.Part<{}>>,
       finishReason,
       turnUsage: turn.usage,
       ...(responseId === undefined ? {} : { responseId }),
@@ -165,8 +127,8 @@ export const keptTurn: Form<KeptTurn> = {
     })
   },
   decode: (json) => {
-    const fields = TurnForm.decode(json)
-    const { charged, content, cost, finishReason, refused, responseId, responseModel, steps, turnUsage, usage } = fields
+    const { answeredBy, content, finishReason, refused, responseId, responseModel, turnUsage, ...spent } =
+      TurnForm.decode(json)
     const calls = content.filter(isCall).map(({ id, name, params }): Call => ({
       id,
       name,
@@ -184,32 +146,18 @@ export const keptTurn: Form<KeptTurn> = {
       usage: turnUsage,
       responseId,
       responseModel,
-      answeredBy: fields.answeredBy
+      answeredBy
     }
-    return { turn, usage, cost, steps, charged }
+    return { ...spent, turn }
   }
 }
 
-const FailureForm = formOf(
-  Schema.Struct({ ...Spent, error: AiError.AiError, attempts: Schema.Int }) as unknown as Schema.Codec<
-    FailureFields,
-    unknown
-  >
-)
-
-interface FailureFields extends SpentFields {
-  readonly error: AiError.AiError
-  readonly attempts: number
-}
+const FailureForm = formOf(Schema.Struct({ ...Spent.fields, error: AiError.AiError, attempts: Schema.Int }))
 
 /** How the failure of a call is kept. Of the exchange with the server only what the error itself says. */
 export const keptFailure: Form<KeptFailure> = {
-  encode: ({ attempts, error, ...spent }) =>
-    FailureForm.encode({ ...spentFields(spent), attempts, error: withoutHttp(error) }),
-  decode: (json) => {
-    const { attempts, charged, cost, error, steps, usage } = FailureForm.decode(json)
-    return { attempts, error, steps, usage, cost, charged }
-  }
+  encode: (failure) => FailureForm.encode({ ...failure, error: withoutHttp(failure.error) }),
+  decode: FailureForm.decode
 }
 
 /** Headers of a server are not kept: they can be secrets. */

@@ -93,30 +93,21 @@ export const fromSources = Effect.fnUntraced(function* (
   return { lists, tools: ordered, set: add(subject, tools, ordered) }
 })
 
-/** What of a set can change from step to step, as a journal keeps it. */
-export interface Offer {
-  /** The tools of sources; `undefined` for those of the step before. */
-  readonly tools?: ReadonlyArray<Shown> | undefined
-  /** Tools of handoffs that are not offered. */
-  readonly hidden: ReadonlyArray<string>
-}
-
 /** A tool of a source, as the model sees it. */
-interface Shown {
-  readonly name: string
-  readonly description: string
-  readonly parameters: Schema.Json
-}
+const Shown = Schema.Struct({ name: Schema.String, description: Schema.String, parameters: Schema.Json })
+
+/** What of a set can change from step to step, as a journal keeps it. */
+const Offer = Schema.Struct({
+  /** The tools of sources; `undefined` for those of the step before. */
+  tools: Schema.optional(Schema.Array(Shown)),
+  /** Tools of handoffs that are not offered. */
+  hidden: Schema.Array(Schema.String)
+})
+/** What of a set can change from step to step. */
+export type Offer = typeof Offer.Type
 
 /** How an offer is kept. */
-export const offerForm = formOf(
-  Schema.Struct({
-    tools: Schema.optionalKey(
-      Schema.Array(Schema.Struct({ name: Schema.String, description: Schema.String, parameters: Schema.Json }))
-    ),
-    hidden: Schema.Array(Schema.String)
-  }) as unknown as Schema.Codec<Offer, unknown>
-)
+export const offerForm = formOf(Offer)
 
 /** What is offered in a step. A list that is that of the step before is not said again. */
 export const offerOf = ({ set, tools: listed }: Sourced, before: Offer | undefined): Effect.Effect<Offer> =>
@@ -160,7 +151,7 @@ export const offeredIn = (
   )
 }
 
-const goneTool = ({ description, name, parameters }: Shown): AgentTool.Any =>
+const goneTool = ({ description, name, parameters }: typeof Shown.Type): AgentTool.Any =>
   AgentTool.make(
     name,
     "effect",

@@ -14,7 +14,7 @@ import type { RunState } from "../../internal/runState.ts"
 import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { usageLeft } from "../../internal/bill.ts"
-import { chargedLeft, charging, costLeft, type Used, usedSince, UsedForm } from "../../internal/stepAccount.ts"
+import { chargedLeft, charging, costLeft, usedSince, UsedForm } from "../../internal/stepAccount.ts"
 import { RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
 import type { Journal, Step } from "../../services/Journal.ts"
@@ -181,17 +181,8 @@ const failedOutcome: Outcome = { _tag: "failed" }
 type Outputs = ReadonlyArray<readonly [key: string, output: unknown]>
 type Winners = ReadonlySet<string>
 
-interface Decided extends Used {
-  readonly winners: ReadonlyArray<string>
-}
-
 /** What is kept of a race or a quorum: who has won, and what all have used. */
-const Kept = formOf(
-  Schema.Struct({
-    winners: Schema.Array(Schema.String),
-    ...UsedForm.fields
-  }) as unknown as Schema.Codec<Decided, unknown>
-)
+const Kept = formOf(Schema.Struct({ winners: Schema.Array(Schema.String), ...UsedForm.fields }))
 
 /**
  * Runs a group whose winners are kept: when the run is made again, they win again, and the others do not begin. What those had

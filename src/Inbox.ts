@@ -78,17 +78,9 @@ export const listen: {
   (inbox: Inbox): <T extends Run>(run: T) => T
   <T extends Run>(run: T, inbox: Inbox): T
 } = dual(2, (run: Run, { mail }: Inbox): Run => {
-  const close = Effect.sync(() => mail.close())
-  if (Effect.isEffect(run)) {
-    return Effect.suspend(() => {
-      mail.open()
-      return Effect.ensuring(Effect.provideService(run, CurrentMail, mail), close)
-    })
-  }
-  return Stream.unwrap(
-    Effect.sync(() => {
-      mail.open()
-      return Stream.ensuring(Stream.provideService(run, CurrentMail, mail), close)
-    })
-  )
+  const open = Effect.sync(() => mail.open())
+  const close = () => Effect.sync(() => mail.close())
+  return Effect.isEffect(run)
+    ? Effect.acquireUseRelease(open, () => Effect.provideService(run, CurrentMail, mail), close)
+    : Stream.unwrap(Effect.as(Effect.acquireRelease(open, close), Stream.provideService(run, CurrentMail, mail)))
 })

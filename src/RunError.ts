@@ -17,6 +17,13 @@ import { describe as describeWaiting, WaitingFor } from "./services/Waiting.ts"
 const Path = Schema.Array(Schema.String)
 const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
 
+/** What an agent had come to when it failed. */
+const soFar = {
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
+}
+
 /** A definition that could never run: a duplicate tool name, a schema without a JSON form, an empty router. Thrown where it is defined. */
 export class InvalidDefinition extends Schema.TaggedError<InvalidDefinition>()("InvalidDefinition", {
   /** The definition that is wrong, such as `agent "judge"`. */
@@ -47,9 +54,7 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
   /** How often the call was made. */
   attempts: Schema.Int,
   reason: AiError.AiError,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     const tries = this.attempts > 1 ? ` (tried ${this.attempts} times)` : ""
@@ -110,9 +115,7 @@ export class MaxStepsExceeded extends Schema.TaggedError<MaxStepsExceeded>()("Ma
   maxSteps: Schema.Int,
   /** True where the model was asked for an answer without tools, by `onMaxSteps` or after `stopWhen`, and went on calling them. */
   wasAsked: Schema.optionalKey(Schema.Boolean),
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     if (this.wasAsked === true) {
@@ -131,9 +134,7 @@ export class MaxToolCallsExceeded extends Schema.TaggedError<MaxToolCallsExceede
   limit: Schema.Int,
   /** How many calls there would have been, by the count of that limit. */
   asked: Schema.Int,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     const option = this.per === "step" ? "maxToolCallsPerStep" : "maxToolCalls"
@@ -151,9 +152,7 @@ export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidO
   issue: Schema.String,
   /** How many answers the model gave. */
   attempts: Schema.Int,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     const cut = this.finishReason === "length" ? " The answer was cut off at the token limit: raise it." : ""
@@ -165,9 +164,7 @@ export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidO
 export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("OutputTruncated", {
   path: Path,
   text: Schema.String,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     return `${at(this.path)} was cut off at the model's token limit after ${this.text.length} characters. Raise the limit, or set onLength: "accept" to take the partial answer.`
@@ -178,9 +175,7 @@ export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("Outp
 export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
   path: Path,
   text: Schema.String,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${asClause(this.text)}`}. Change the input or the instructions.`
@@ -192,9 +187,7 @@ export class EmptyTurn extends Schema.TaggedError<EmptyTurn>()("EmptyTurn", {
   path: Path,
   step: Schema.Int,
   finishReason: Response.FinishReason,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     return `${at(this.path)} step ${this.step}: the model gave neither text nor a tool call, twice (finish reason "${this.finishReason}"). Check the instructions and the model.`
@@ -221,9 +214,7 @@ export class ToolError extends Schema.TaggedError<ToolError>()("ToolError", {
   failures: Schema.NonEmptyArray(ToolFailure),
   /** The ids of the calls of the same step that were interrupted or never started. */
   interrupted: Schema.Array(Schema.String),
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     const failed = this.failures.map((f) => `"${f.tool}" (${f.toolCallId}): ${asClause(describe(f))}`).join("; ")
@@ -326,10 +317,8 @@ export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResu
   }
 }
 
-/** The run took longer than `Runner.withTimeout` allows. Everything it had started was interrupted. */
-export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut", {
-  path: Path,
-  durationMs: Schema.Finite,
+/** What a run had come to when it was interrupted. */
+const interrupted = {
   spent: Spent,
   /**
    * Of an agent the conversation up to the interruption, with the results of the tools that had ended: give it to the next run to
@@ -338,9 +327,19 @@ export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut"
   transcript: Prompt.Prompt,
   /** The failures during the interruption. */
   failures: Schema.optionalKey(Schema.Array(Schema.String))
+}
+
+const meanwhile = (failures: ReadonlyArray<string> | undefined): string =>
+  failures === undefined ? "" : ` Meanwhile: ${failures.map(asClause).join("; ")}.`
+
+/** The run took longer than `Runner.withTimeout` allows. Everything it had started was interrupted. */
+export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut", {
+  path: Path,
+  durationMs: Schema.Finite,
+  ...interrupted
 }) {
   override get message(): string {
-    const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.map(asClause).join("; ")}.`
+    const late = meanwhile(this.failures)
     return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted.${late} Raise the timeout or give it less to do.`
   }
 }
@@ -359,23 +358,16 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   used: Schema.Finite,
   /** The run that went beyond it, or would have. */
   by: Path,
-  spent: Spent,
-  /**
-   * Of an agent the conversation up to the interruption, with the results of the tools that had ended: give it to the next run to
-   * go on from there. Of another runner what its members had said, as `Result` has it.
-   */
-  transcript: Prompt.Prompt,
+  ...interrupted,
   /** What it had cost in US dollars, where the budget limits that. */
   cost: Schema.optionalKey(Schema.Finite),
   /** True where its model was asked for an answer without tools, by `onExceeded: "answer"`, and went on calling them. */
   wasAsked: Schema.optionalKey(Schema.Boolean),
   /** The model whose price is not known, where that is why. */
-  unpriced: Schema.optionalKey(Schema.String),
-  /** The failures during the interruption. */
-  failures: Schema.optionalKey(Schema.Array(Schema.String))
+  unpriced: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
-    const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.map(asClause).join("; ")}.`
+    const late = meanwhile(this.failures)
     const limit = limitText(this.limit, this.allowed)
     if (this.unpriced !== undefined) {
       return `${at(this.path)} has a budget of ${limit}, and the price of the model "${this.unpriced}" is not known, so ${at(this.by)} did not call it.${late} Give its price: Prices.layer({ "${this.unpriced}": { input, output } }), in US dollars for a million tokens, or limit tokens in place of cost.`
@@ -395,9 +387,7 @@ export class AsyncToolError extends Schema.TaggedError<AsyncToolError>()("AsyncT
   step: Schema.Int,
   tool: Schema.String,
   toolCallId: Schema.String,
-  spent: Spent,
-  /** The conversation up to the failure: give it to the next run to go on from there. */
-  transcript: Prompt.Prompt
+  ...soFar
 }) {
   override get message(): string {
     return `${at(this.path)} step ${this.step}: tool "${this.tool}" (${this.toolCallId}) waits for a promise, which Effect.runSync cannot do. Run the program with Effect.runPromise, or provide SyncEdge.layer and put the function in a module of its own with WorkerTool.fromModule, or make the tool an Effect that does its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`

@@ -555,13 +555,9 @@ export const metered = <I, A, E, R>(
   modify(self, (input: I, state, inner) =>
     Effect.suspend(() => {
       const ledger = Budgets.Ledger.tally(state.budget, state.info)
-      state.enter(ledger)
       return Effect.ensuring(
-        inner(input),
-        Effect.sync(() => {
-          state.leave(ledger)
-          onEnd(ledger.metered)
-        })
+        state.within(ledger, inner(input)),
+        Effect.sync(() => onEnd(ledger.metered))
       )
     })
   )

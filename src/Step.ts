@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { finishing } from "./internal/compensation.ts"
+import { time } from "./internal/decided.ts"
 import { assertFunction, assertName, assertOptions, durationOf, invalid } from "./internal/definition.ts"
 import { type Form, formOf, journalOf, keep } from "./internal/journaled.ts"
 import { messageOf } from "./internal/message.ts"
@@ -160,8 +161,6 @@ export const signal = <A>(name: string, schema: Schema.Codec<A, unknown>): Effec
   })
 }
 
-const times = formOf(Schema.Finite)
-
 /**
  * Waits. A durable run sleeps meanwhile, without a process, and the time counts from the first time on that it was made; any other
  * run waits in its process. A number is milliseconds. Throws `InvalidDefinition` for what is not a duration.
@@ -186,7 +185,7 @@ export const sleep = (name: string, duration: Duration.Input): Effect.Effect<voi
       const step = { key, kind: "effect", name, idempotent: true } as const
       if (sleep !== undefined) return sleep(step, whole)
       const deadline = Effect.map(Clock.currentTimeMillis, (now) => now + Duration.toMillis(whole))
-      return Effect.flatMap(keep(journal, step, deadline, times), (until) =>
+      return Effect.flatMap(keep(journal, step, deadline, time), (until) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, until - now)))
       )
     })

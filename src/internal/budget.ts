@@ -291,14 +291,17 @@ export class Ledger {
   ): Effect.Effect<A | A2, E | E2, R | R2> {
     return Effect.suspend(() => {
       if (this.#hit !== undefined) return work
-      this.#listeners++
+      const listen = (change: number) =>
+        Effect.sync(() => {
+          this.#listeners += change
+        })
       const stopped = Effect.andThen(Deferred.await(this.#stopped), Effect.yieldNow)
+      const orStopped = Effect.raceFirst(Effect.asSome(work), Effect.as(stopped, Option.none()))
       return Effect.flatMap(
-        Effect.ensuring(
-          Effect.raceFirst(Effect.asSome(work), Effect.as(stopped, Option.none())),
-          Effect.sync(() => {
-            this.#listeners--
-          })
+        Effect.acquireUseRelease(
+          listen(1),
+          () => orStopped,
+          () => listen(-1)
         ),
         (done): Effect.Effect<A | A2, E2, R2> => (done._tag === "Some" ? Effect.succeed(done.value) : instead)
       )

@@ -31,5 +31,7 @@ export const decidedHere = <A, E, R>(
 export const text = formOf(Schema.String)
 /** The form of a truth value. */
 export const truth = formOf(Schema.Boolean)
+/** The form of a time, in milliseconds since the epoch. */
+export const time = formOf(Schema.Finite)
 /** The form of a list of texts. */
 export const texts = formOf(Schema.Array(Schema.String))

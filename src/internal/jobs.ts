@@ -35,7 +35,7 @@ export interface JobEnd {
 interface Job {
   readonly id: string
   readonly startedAt: number
-  fiber: Fiber.Fiber<void> | undefined
+  fiber: Fiber.Fiber<unknown> | undefined
   end: JobEnd | undefined
   /** Whether it has gone to sleep: it goes on when the run is made again. */
   isAsleep: boolean
@@ -68,10 +68,7 @@ export class Jobs {
       }
       this.#jobs.set(job.id, job)
       job.fiber = yield* Effect.forkIn(
-        Effect.onExit(
-          Effect.asVoid(Effect.exit(work).pipe(Effect.flatMap((exit) => this.#settle(job, exit)))),
-          (exit) => (Exit.isSuccess(exit) ? Effect.void : this.#settle(job, exit))
-        ),
+        Effect.exit(Effect.onExit(work, (exit) => this.#settle(job, exit))),
         this.#scope,
         { startImmediately: true }
       )

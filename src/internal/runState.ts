@@ -116,15 +116,20 @@ export class RunState {
     return this.#budget
   }
 
-  /** Has the run, and those that it begins, work within `ledger`. */
-  enter(ledger: Ledger): void {
-    this.#budget = ledger
-  }
-
-  /** The run works within the budget around `ledger` again. */
-  leave(ledger: Ledger): void {
-    this.#budget = ledger.parent
-    ledger.close()
+  /** Does work of the run, and of those that it begins, within `ledger`. */
+  within<A, E, R>(ledger: Ledger, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const enter = Effect.sync(() => {
+      this.#budget = ledger
+    })
+    const leave = Effect.sync(() => {
+      this.#budget = ledger.parent
+      ledger.close()
+    })
+    return Effect.acquireUseRelease(
+      enter,
+      () => work,
+      () => leave
+    )
   }
 
   /** The work that the run has begun in the background; `undefined` without any. */

@@ -98,10 +98,9 @@ export const charging = <A, E, R>(
     const { budget, info } = state
     if (budget === undefined) return f(() => undefined)
     const tally = Ledger.tally(budget, info)
-    state.enter(tally)
-    return Effect.ensuring(
-      f(() => tally.used),
-      Effect.sync(() => state.leave(tally))
+    return state.within(
+      tally,
+      f(() => tally.used)
     )
   })
 

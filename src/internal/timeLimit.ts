@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import { RunTimedOut } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import type { Journal } from "../services/Journal.ts"
+import { time } from "./decided.ts"
 import { withInterruptFailures } from "./interruptFailures.ts"
 import { restored, thereAgain } from "./compensation.ts"
 import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
@@ -75,7 +76,6 @@ type Late = typeof Late.Type
 const Outcome = Schema.Struct({ late: Schema.optionalKey(Late) })
 type Outcome = typeof Outcome.Type
 const outcomes = formOf(Outcome)
-const times = formOf(Schema.Finite)
 
 /** The time counts from the first time on that the run was made, also while no process works on it. */
 const keptWithin = <A, E, R>(
@@ -105,7 +105,7 @@ const keptWithin = <A, E, R>(
     const before = bill.moment
     const now = yield* Clock.currentTimeMillis
     const deadline = Effect.succeed(now + Duration.toMillis(limit))
-    const until = yield* decide(journal, { key: `${key}/deadline`, name: "timeout" }, deadline, times)
+    const until = yield* decide(journal, { key: `${key}/deadline`, name: "timeout" }, deadline, time)
     // A failure of the work is not one of the limit, also where it is that of a limit within it.
     const ending = Effect.map(Effect.exit(work), (exit) => (isInterrupted(exit) ? exit : Exit.succeed(exit)))
     const left = Effect.andThen(Effect.sleep(Math.max(0, until - now)), thereAgain([place]))

@@ -11,6 +11,7 @@ import { BudgetExceeded } from "../RunError.ts"
 import type { Journal } from "../services/Journal.ts"
 import { Ledger, type Limits } from "./budget.ts"
 import { restored, thereAgain } from "./compensation.ts"
+import { time } from "./decided.ts"
 import { withInterruptFailures } from "./interruptFailures.ts"
 import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
 import { CurrentPlace, type Place, placeIn } from "./place.ts"
@@ -41,13 +42,8 @@ const limited = <A, E, R>(
   work: Effect.Effect<A, E, R>
 ): Effect.Effect<Effect.Effect<A, BudgetExceeded>, E | BudgetExceeded, R> =>
   Effect.suspend(() => {
-    state.enter(ledger)
     state.record()
-    const own = Effect.ensuring(
-      work,
-      Effect.sync(() => state.leave(ledger))
-    )
-    return withInterruptFailures(own, (effect, late) =>
+    return withInterruptFailures(state.within(ledger, work), (effect, late) =>
       Effect.map(
         Effect.raceFirst(
           Effect.asSome(effect),
@@ -86,7 +82,6 @@ const exceeded = (
 const outcomes = formOf(
   Schema.Struct({ exceeded: Schema.optionalKey(Schema.Struct({ error: BudgetExceeded, used: UsedForm })) })
 )
-const times = formOf(Schema.Finite)
 
 /** As {@link within}, in a run that can be made again. */
 const keptWithin = <A, E, R>(
@@ -104,7 +99,7 @@ const keptWithin = <A, E, R>(
   const isDecided = isTimed && limits.onExceeded === "fail"
   const run = Effect.fnUntraced(function* (wasInTime: boolean): Effect.fn.Return<A, E | BudgetExceeded, R> {
     const began = { key: `${key}/began`, name: step.name }
-    const startedAt = isTimed ? yield* decide(journal, began, Effect.succeed(now), times) : now
+    const startedAt = isTimed ? yield* decide(journal, began, Effect.succeed(now), time) : now
     const ledger = new Ledger(state.budget, state.info, limits, { now, startedAt, wasInTime })
     const before = bill.moment
     const ended = yield* limited(state, ledger, work)

@@ -167,11 +167,9 @@ export const listening = <A, E, R>(
 ): Effect.Effect<A, E, R> => {
   const mail = fiber.getRef(CurrentMail)
   if (mail === undefined) return loop(undefined)
-  return Effect.suspend(() => {
-    const own = mail.hold(state) ? new Listener(mail, state) : undefined
-    return Effect.ensuring(
-      Effect.provideService(loop(own), CurrentMail, undefined),
-      Effect.sync(() => mail.release(state))
-    )
-  })
+  return Effect.acquireUseRelease(
+    Effect.sync(() => mail.hold(state)),
+    (isHeld) => Effect.provideService(loop(isHeld ? new Listener(mail, state) : undefined), CurrentMail, undefined),
+    () => Effect.sync(() => mail.release(state))
+  )
 }

@@ -5,6 +5,7 @@ import * as Tool from "effect/ai/Tool"
 import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { truth } from "../../internal/decided.ts"
 import { messageOf } from "../../internal/message.ts"
 import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
 import { allIssues, issuesOf } from "../../internal/issues.ts"
@@ -217,7 +218,6 @@ export const kept = <A>(place: Place, what: string, effect: Effect.Effect<A>, fo
       : decideOnce(journal, { key: `${place.own}/${what}`, name: what }, effect, form)
   })
 
-const truth = formOf(Schema.Boolean)
 const answerForm = formOf(
   Schema.Struct({
     approved: Schema.Boolean,

@@ -144,16 +144,17 @@ export type End =
   | { readonly _tag: "Suspended"; readonly waiting: Waiting }
 
 /** Makes one call. Fails when its failure is one of the run. */
-export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<Outcome, Failure> {
-  const context = yield* begin(given)
-  const decision = yield* decide(context)
-  if (decision._tag === "Wait") return suspend(given, decision.waiting)
-  const exit = yield* run(context, decision)
-  if (yield* isAsleep(exit)) return yield* asleep(exit)
-  const end = classify(context, decision, exit)
-  if (end._tag === "Suspended") return suspend(given, end.waiting)
-  return yield* finish(context, end)
-})
+export const executeOne = (given: Given): Effect.Effect<Outcome, Failure> =>
+  Effect.flatMap(begin(given), (context) => concluded(context, attempt(context)))
+
+/** The outcome of a call, by how it ends. Fails when its failure is one of the run. */
+export const concluded = <E>(
+  context: ToolCallContext,
+  ending: Effect.Effect<End, E>
+): Effect.Effect<Outcome, E | Failure> =>
+  Effect.flatMap(ending, (end) =>
+    end._tag === "Suspended" ? Effect.succeed(suspend(context, end.waiting)) : finish(context, end)
+  )
 
 /** Records and emits how a call has ended. Fails when its failure is one of the run. */
 export const finish = (context: ToolCallContext, end: Ended): Effect.Effect<Outcome, Failure> => {
@@ -171,14 +172,12 @@ export const attempt = (context: ToolCallContext): Effect.Effect<End> =>
     decision._tag === "Wait"
       ? Effect.succeed<End>({ _tag: "Suspended", waiting: decision.waiting })
       : Effect.flatMap(run(context, decision), (exit) =>
-          Effect.flatMap(isAsleep(exit), (sleeps) =>
-            sleeps ? asleep(exit) : Effect.succeed(classify(context, decision, exit))
+          Effect.flatMap(isAsleep(exit), (asleep): Effect.Effect<End> =>
+            // One that goes to sleep has no end yet.
+            asleep ? (exit as Exit.Exit<never>) : Effect.succeed(classify(context, decision, exit))
           )
         )
   )
-
-/** Ends a call that goes to sleep. It has no end yet. */
-const asleep = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<never> => exit as Exit.Exit<never>
 
 /** The tool of an entry, with or without its own handler. */
 export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>

@@ -33,9 +33,7 @@ export const executeThrough = (
   const params = argumentsOf(tool, given.call.params)
   if (params === undefined) return withoutObject(given, tool)
   return Effect.flatMap(Steps.begin(given), (context) =>
-    Effect.flatMap(new CallThrough(context, tool, stages, params).end(), (end) =>
-      end._tag === "Suspended" ? Effect.succeed(Steps.suspend(given, end.waiting)) : Steps.finish(context, end)
-    )
+    Steps.concluded(context, new CallThrough(context, tool, stages, params).end())
   )
 }
 

@@ -4,7 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { decide, formOf, journalOf, keptOf, note } from "../../internal/journaled.ts"
+import { text } from "../../internal/decided.ts"
+import { decide, journalOf, keptOf, note } from "../../internal/journaled.ts"
 import { placeIn, CurrentPlace } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { Journal } from "../../services/Journal.ts"
@@ -28,7 +29,6 @@ export interface KeptTeam {
   readonly tell: (round: number, news: ReadonlyArray<string>) => Effect.Effect<void>
 }
 
-const name = formOf(Schema.String)
 const isStopped = Schema.is(Schema.Literals(["released", "cancelled"]))
 const isNews = Schema.is(Schema.Array(Schema.String))
 
@@ -86,7 +86,7 @@ export const keptTeam = (state: RunState): Effect.Effect<KeptTeam> =>
         const own = step("task", task, nth)
         return Effect.flatMap(keptOf(journal, own), (before) => {
           if (before === member) tasks.note(member, own.key)
-          return decide(journal, own, Effect.succeed(member), name)
+          return decide(journal, own, Effect.succeed(member), text)
         })
       },
       stopped: (task, nth) =>

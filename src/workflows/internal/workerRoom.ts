@@ -48,11 +48,7 @@ export const withRoom = <A, E, R>(
   if (limits.tokens === undefined) return work(new WorkerRoom(limits, undefined))
   return Effect.suspend(() => {
     const ledger = Ledger.tally(state.budget, state.info)
-    state.enter(ledger)
-    return Effect.ensuring(
-      work(new WorkerRoom(limits, ledger)),
-      Effect.sync(() => state.leave(ledger))
-    )
+    return state.within(ledger, work(new WorkerRoom(limits, ledger)))
   })
 }
 

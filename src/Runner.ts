@@ -485,8 +485,9 @@ export interface Budget {
  * Limits what a run uses: itself, and all runs nested in it, to any depth. When a limit is reached, everything that the run has
  * started is interrupted, to the wire, and its finalizers have run; then it fails with `BudgetExceeded`, which says which limit
  * it was, which run went beyond it and what was spent. Nothing inside of the run sees that error. A budget inside of another one
- * is bounded by both. Each run has a budget of its own, and so has each attempt of a retry around it. A durable run that goes on
- * after a crash counts on, and its time counts from the first time on that it was made.
+ * is bounded by both. Each run has a budget of its own, and so has each attempt of a retry around it. A suspended run that goes on
+ * with answers counts on, without the time in which it waited. A durable run that goes on after a crash counts on, and its time
+ * counts from the first time on that it was made.
  *
  * - `steps` and `toolCalls` are never exceeded: what would go beyond them does not begin. A step whose tool calls do not all fit
  *   makes none of them.

@@ -96,7 +96,7 @@ export interface Settings {
   readonly description?: string | undefined
   /** How often the model may correct an answer that does not fit `output`, before `InvalidOutput`. Default 1. */
   readonly outputRepairs?: number | undefined
-  /** How many steps (one model call and its tool calls) a run may take. Default 16. */
+  /** How many steps (one model call and its tool calls) a run may take, those before it was suspended included. Default 16. */
   readonly maxSteps?: number | undefined
   /** At `maxSteps`: fail with `MaxStepsExceeded` (default), or ask once more for an answer without tools. */
   readonly onMaxSteps?: "fail" | "answer" | undefined

@@ -9,9 +9,41 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { RunInfo } from "../services/CurrentRun.ts"
 import { Changes } from "./changes.ts"
 import { type Limit, limitText } from "./limitText.ts"
+
+const Used = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+/** What a ledger had used when a run in it was suspended. */
+export const Carried = Schema.Struct({
+  /** How many runs the one that has it is above the run that waits. */
+  above: Schema.Int,
+  /** Which of the ledgers of that run it is, the outermost first. */
+  nth: Schema.Int,
+  tokens: Used,
+  cost: Used,
+  steps: Used,
+  toolCalls: Used,
+  /** How long the run had taken, in milliseconds. */
+  ms: Used
+})
+/** What a ledger had used when a run in it was suspended. */
+export type Carried = typeof Carried.Type
+
+/** What a ledger and those above it have used, for a run of this depth that is suspended. */
+export const carriedIn = (innermost: Ledger | undefined, depth: number, now: number): ReadonlyArray<Carried> => {
+  const carried: Array<Carried> = []
+  for (let ledger = innermost; ledger !== undefined; ledger = ledger.parent) {
+    carried.push({
+      above: depth - ledger.owner.path.length,
+      nth: ledger.nth,
+      ...ledger.used,
+      ms: now - ledger.startedAt
+    })
+  }
+  return carried
+}
 
 /** The limits of one budget. */
 export interface Limits {
@@ -126,7 +158,9 @@ export class Ledger {
   /** The run that has the budget. */
   readonly owner: RunInfo
   readonly limits: Limits
-  readonly #startedAt: number
+  /** Counts the ledgers of one run. */
+  readonly nth: number
+  readonly startedAt: number
   /** What was left of the time when the run was made, or made again; `undefined` where it ends nothing. */
   readonly #timeLeft: number | undefined
   /** Whether the time was over when the run was made again. What a journal has kept of it is given all the same. */
@@ -152,7 +186,8 @@ export class Ledger {
     this.parent = parent
     this.owner = owner
     this.limits = limits
-    this.#startedAt = startedAt
+    this.nth = parent?.owner === owner ? parent.nth + 1 : 0
+    this.startedAt = startedAt
     this.#timeLeft = wasInTime ? undefined : this.left("time", now)
     this.#isOverdue = startedAt < now && this.#timeLeft === 0
   }
@@ -198,6 +233,11 @@ export class Ledger {
     }
   }
 
+  /** Counts what was used before the run was suspended, in this ledger alone: those above have it too. */
+  carry({ cost, steps, tokens, toolCalls }: Charged): void {
+    Object.assign(this.#used, { tokens, cost, steps, toolCalls })
+  }
+
   /** Whether the time was over before the run was made again, and it has not been stopped yet. */
   get isLate(): boolean {
     return this.#isOverdue && this.#hit === undefined && !this.isAnswering
@@ -224,7 +264,7 @@ export class Ledger {
   left(limit: Limit, now: number): number | undefined {
     if (limit === "time") {
       const { time } = this.limits
-      return time === undefined ? undefined : Math.max(0, this.#startedAt + Duration.toMillis(time) - now)
+      return time === undefined ? undefined : Math.max(0, this.startedAt + Duration.toMillis(time) - now)
     }
     const allowed = this.limits[limit]
     return allowed === undefined ? undefined : Math.max(0, allowed - this.#used[limit])

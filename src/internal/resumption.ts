@@ -2,15 +2,18 @@
  * Resumes a run from the transcript of a suspended run, at the agent that waits, anywhere in the workflow; or rejects
  * the transcript.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import type * as Fiber from "effect/Fiber"
 import { type Blocked, CannotResume, InvalidApproval } from "../RunError.ts"
+import { CurrentSigning } from "../services/Approver.ts"
+import { type Carried, carriedIn } from "./budget.ts"
 import { toPrompt } from "./input.ts"
 import type { RunState } from "./runState.ts"
-import { blockedIn, memberNamed, waitingAt } from "./suspension.ts"
+import { blockedIn, type By, memberNamed, usedIn, waitingAt } from "./suspension.ts"
 
 type Path = ReadonlyArray<string>
 
@@ -38,6 +41,18 @@ export const Blocking: Context.Reference<Blocked | undefined> = Context.Referenc
 /** Why a run that waits here cannot go on where it waits; `undefined` where it can. */
 export const blockedHere = (fiber: Fiber.Fiber<unknown, unknown>, state: RunState): Blocked | undefined =>
   repeatedIn(state) ?? fiber.getRef(Blocking)
+
+/** What is noted of a run that waits. `own`: what it has used of its own limits. */
+export const notedBy = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  state: RunState,
+  own: { readonly steps: number; readonly toolCalls: number } = { steps: 0, toolCalls: 0 }
+): By => {
+  const { path } = state.info
+  const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+  const budgets = carriedIn(state.budget, path.length, now)
+  return { at: path, within: repeatedIn(state), used: { ...own, budgets }, signing: fiber.getRef(CurrentSigning) }
+}
 
 /** A function begins again when it goes on: of two runs of one name in it, the first would take the place of the second. */
 export const repeatedIn = (state: RunState): Blocked | undefined => {
@@ -81,6 +96,17 @@ export const find = (input: unknown, state: RunState): Effect.Effect<Found | und
       return Effect.fail(new CannotResume({ path, waiting, problem: "it is another runner" }))
     }
     return unlessBlocked(state, { resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
+  })
+
+/** What a run that goes on had used of its `nth` budget before it was suspended; `undefined` for one that begins. */
+export const carriedOf = (state: RunState, nth: number): Effect.Effect<Carried | undefined> =>
+  Effect.match(find(state.input, state), {
+    onFailure: () => undefined,
+    onSuccess: (found) =>
+      found &&
+      usedIn(found.resumption.transcript.content)?.budgets.find(
+        (one) => one.above === found.rest.length && one.nth === nth
+      )
   })
 
 /** Refuses a run in a function that cannot go on. Any other one is by itself. */

@@ -54,7 +54,7 @@ export class RunState {
   readonly bill: Bill
   /** What an agent tells its model first. */
   instructions: Prompt.SystemMessage | undefined
-  readonly #input: unknown
+  readonly input: unknown
   #transcript: RunTranscript | undefined
   #handedOver = false
   #budget: Ledger | undefined
@@ -80,7 +80,7 @@ export class RunState {
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.events = new EventSink(parent?.events, this.info, options)
     this.bill = new Bill(own?.bill ?? parent?.bill)
-    this.#input = options.input
+    this.input = options.input
     if (this.events.recording || parent?.transcript !== undefined) this.record()
   }
 
@@ -92,7 +92,7 @@ export class RunState {
   /** Records the messages of the run, and of those that it begins from here on. */
   record(): void {
     if (this.#transcript !== undefined) return
-    this.#transcript = new RunTranscript(this.info.path, this.#input)
+    this.#transcript = new RunTranscript(this.info.path, this.input)
     this.parent?.transcript?.add(this.#transcript)
   }
 

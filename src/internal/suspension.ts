@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import { Decision, Request, type Signing } from "../services/Approver.ts"
 import { ClientTool, OutsideEvent, type WaitingFor } from "../services/Waiting.ts"
 import type { InvalidApproval } from "../RunError.ts"
+import { Carried } from "./budget.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
 import { toJson } from "./json.ts"
 
@@ -67,6 +68,11 @@ const Member = Schema.Struct({
   transcript: Schema.Json
 })
 
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const UsedBefore = Schema.Struct({ steps: Count, toolCalls: Count, budgets: Schema.Array(Carried) })
+/** What a suspended run had used. */
+export type UsedBefore = typeof UsedBefore.Type
+
 const Note = Schema.Struct({
   /** The path of the agent whose call waits. */
   at: Schema.Array(Schema.String),
@@ -92,6 +98,8 @@ const Note = Schema.Struct({
   ]),
   /** The function around the run that cannot go on, and why. */
   within: Schema.optionalKey(Schema.Struct({ path: Schema.Array(Schema.String), reason: Schema.String })),
+  /** What had been used until then: of the limits of the agent itself, and of the budgets around it. */
+  used: Schema.optionalKey(UsedBefore),
   signature: Schema.optionalKey(Schema.String)
 })
 type Note = typeof Note.Type
@@ -115,6 +123,7 @@ export interface By {
   readonly at: Path
   /** What around it cannot go on. */
   readonly within: Within | undefined
+  readonly used: UsedBefore
   readonly signing: Signing | undefined
 }
 
@@ -138,9 +147,9 @@ const requestPart = (
   approvalId: string,
   call: Call | undefined,
   waitsFor: Note["waitsFor"],
-  { at, signing, within }: By
+  { at, signing, used, within }: By
 ): PartOf<"tool-approval-request"> => {
-  const unsigned: Note = { at, waitsFor, ...(within === undefined ? {} : { within }) }
+  const unsigned: Note = { at, waitsFor, used, ...(within === undefined ? {} : { within }) }
   const payload = signing === undefined ? undefined : requestPayload(approvalId, call, unsigned)
   const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
   const options = { [own]: asJson(noted) }
@@ -304,6 +313,10 @@ export const waitingAt = (input: unknown): Path | undefined => {
 /** What around the run that waits in a transcript cannot go on. */
 export const blockedIn = (messages: ReadonlyArray<Prompt.Message>): Within | undefined =>
   allOpen(messages).find(({ note }) => note?.within !== undefined)?.note?.within
+
+/** What the run had used that waits in a transcript. */
+export const usedIn = (messages: ReadonlyArray<Prompt.Message>): UsedBefore | undefined =>
+  allOpen(messages).find(({ note }) => note?.used !== undefined)?.note?.used
 
 /** The messages of an array that holds an approval request; `undefined` for any other array. */
 const messagesOf = (input: ReadonlyArray<unknown>): ReadonlyArray<Prompt.Message> | undefined => {

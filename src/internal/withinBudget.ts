@@ -15,6 +15,7 @@ import { time } from "./decided.ts"
 import { withInterruptFailures } from "./interruptFailures.ts"
 import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
 import { CurrentPlace, type Place, placeIn } from "./place.ts"
+import { carriedOf } from "./resumption.ts"
 import type { RunState } from "./runState.ts"
 import { UsedForm, usedSince } from "./stepAccount.ts"
 import { describeReason } from "./timeLimit.ts"
@@ -29,11 +30,24 @@ export const within = <A, E, R>(
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     const journal = journalOf(fiber)
     if (journal === undefined) {
-      const times = { now, startedAt: now, wasInTime: false }
-      return Effect.flatten(limited(state, new Ledger(state.budget, state.info, limits, times), work))
+      const begun = begin(state, (ms) => {
+        const times = { now, startedAt: now - ms, wasInTime: false }
+        return new Ledger(state.budget, state.info, limits, times)
+      })
+      return Effect.flatMap(begun, (ledger) => Effect.flatten(limited(state, ledger, work)))
     }
     return keptWithin(journal, { place: placeIn(state, fiber.getRef(CurrentPlace)), now }, state, limits, work)
   })
+
+/** Makes a ledger of a run, which has what the run had used where it goes on, `ms` of time among that. */
+export const begin = (state: RunState, make: (ms: number) => Ledger): Effect.Effect<Ledger> =>
+  Effect.map(carriedOf(state, nthOf(state)), (carried) => {
+    const ledger = make(carried?.ms ?? 0)
+    if (carried !== undefined) ledger.carry(carried)
+    return ledger
+  })
+
+const nthOf = ({ budget, info }: RunState): number => (budget?.owner === info ? budget.nth + 1 : 0)
 
 /** Returns how the work ended: with a value, or, where it failed by its budget, with that failure. */
 const limited = <A, E, R>(

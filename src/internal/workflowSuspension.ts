@@ -6,7 +6,7 @@ import { RunSuspended } from "../RunError.ts"
 import { CurrentSigning } from "../services/Approver.ts"
 import type { WaitingFor } from "../services/Waiting.ts"
 import { toPrompt } from "./input.ts"
-import { blockedHere, repeatedIn, within } from "./resumption.ts"
+import { blockedHere, notedBy, within } from "./resumption.ts"
 import type { RunState } from "./runState.ts"
 import { type EventRequest, noteRun, refusalOf, type RunWaits, type Saved } from "./suspension.ts"
 
@@ -63,14 +63,13 @@ const failWith = (
   Effect.withFiber((fiber) => {
     const { path } = state.info
     const blocked = blockedBy ?? blockedHere(fiber, state)
-    const by = { at: path, within: repeatedIn(state), signing: fiber.getRef(CurrentSigning) }
     return Effect.fail(
       new RunSuspended({
         path,
         waitingFor: [...waitingFor],
         ...(blocked === undefined ? {} : { blockedBy: blocked }),
         spent: state.bill.spent(),
-        transcript: noteRun(messagesOf(input), waits, by)
+        transcript: noteRun(messagesOf(input), waits, notedBy(fiber, state))
       })
     )
   })

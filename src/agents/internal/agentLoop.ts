@@ -184,6 +184,8 @@ class Loop implements Listing {
   /** The tools of the step before, where some come from sources. */
   #sourced: ToolSet.Sourced | undefined
   #step = 0
+  /** The step before the first one that counts against `maxSteps`: below 0 in a run that goes on. */
+  #begunAt = 0
   /** Whether the model was asked for its answer. */
   #isAsked = false
   /** How many tool calls this run has made. */
@@ -229,10 +231,14 @@ class Loop implements Listing {
     const { messages, open } = yield* Transcript.normalise(given, this.#state.info.path, yield* CurrentSigning)
     this.#transcript.begin(messages)
     yield* this.#prepare(input)
-    if (open !== undefined && (yield* this.#resume(open)).done) return undefined
+    if (open !== undefined) {
+      if ((yield* this.#resume(open)).done) return undefined
+      this.#begunAt = this.#step - (open.used?.steps ?? 0)
+    }
     for (;;) {
-      const output = yield* this.#untilAnswered(this.#step + spec.maxSteps)
+      const output = yield* this.#untilAnswered(this.#begunAt + spec.maxSteps)
       if (!(yield* this.#goesOn())) return output
+      this.#begunAt = this.#step
       this.#resolver = new TurnResolver(spec, this.#state, this.#transcript)
     }
   }
@@ -446,7 +452,7 @@ class Loop implements Listing {
     }
     if (stages !== undefined && (stages.model.length > 0 || stages.part.length > 0)) {
       const ask = (model: ModelCall.ResolvedModel, request: ModelCall.Request) => this.#ask(model, request)
-      const maxSteps = spec.maxSteps + this.#resolver.repairs
+      const maxSteps = this.#begunAt + spec.maxSteps + this.#resolver.repairs
       const { settings } = spec.limits
       return callThrough({ stages, state: this.#state, model: this.#model, request, maxSteps, settings, ask })
     }
@@ -475,7 +481,9 @@ class Loop implements Listing {
   /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
   *#resume(open: Transcript.Open): Yields<Next> {
     const step = ++this.#step
-    yield* this.#countStep()
+    // The step was counted before the run was suspended in it.
+    if (open.used === undefined) yield* this.#countStep()
+    this.#callCount = open.used?.toolCalls ?? 0
     this.#state.bill.addStep()
     yield* this.#state.events.emit({ _tag: "StepStarted", step })
     yield* this.#updateTools()
@@ -572,8 +580,11 @@ class Loop implements Listing {
     results: ReadonlyArray<Prompt.ToolResultPart>
   ): Effect.Effect<never, RunError.RunSuspended> {
     return Effect.withFiber((fiber) => {
-      const { path } = this.#state.info
-      const by = { at: path, within: Resumption.repeatedIn(this.#state), signing: fiber.getRef(CurrentSigning) }
+      const by = Resumption.notedBy(fiber, this.#state, {
+        steps: Math.max(0, this.#step - this.#begunAt - this.#resolver.repairs),
+        // Those that wait are counted when they are made.
+        toolCalls: this.#callCount - waiting.length
+      })
       this.#transcript.messages = [...note(this.#transcript.messages, waiting, by)]
       if (results.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content: results }))
       const [first, ...others] = waiting.flatMap(({ waiting }) => waitingForOf(waiting))

@@ -6,11 +6,10 @@ import type { Any as AgentTool } from "../../AgentTool.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { thereAgain } from "../../internal/compensation.ts"
 import { toJson } from "../../internal/json.ts"
-import { repeatedIn } from "../../internal/resumption.ts"
+import { notedBy } from "../../internal/resumption.ts"
 import { insideWaits, type Resumed } from "../../internal/suspension.ts"
 import { type Room, RoomFailure, type RoomOutcome, RoomSuspension, type RoomWait } from "../../internal/toolRoom.ts"
 import { InvalidApproval } from "../../RunError.ts"
-import { CurrentSigning } from "../../services/Approver.ts"
 import { CurrentJournal } from "../../services/Journal.ts"
 import { executeWithin } from "./modelBudget.ts"
 import { resumedCalls } from "./toolApproval.ts"
@@ -78,11 +77,9 @@ class RoomOf implements Room {
   }
 
   suspend(...[kept, waits]: Parameters<Room["suspend"]>): ReturnType<Room["suspend"]> {
-    return Effect.flatMap(CurrentSigning, (signing) => {
-      const { state } = this.#context
-      const by = { at: state.info.path, within: repeatedIn(state), signing }
-      return Effect.fail(new RoomSuspension(insideWaits(kept, waits, by)))
-    })
+    return Effect.withFiber((fiber) =>
+      Effect.fail(new RoomSuspension(insideWaits(kept, waits, notedBy(fiber, this.#context.state))))
+    )
   }
 }
 

@@ -65,6 +65,8 @@ export interface Open {
   readonly calls: ReadonlyArray<Prompt.ToolCallPart>
   readonly results: ReadonlyMap<string, Prompt.ToolResultPart>
   readonly waiting: ReadonlyArray<Suspension.OpenCall>
+  /** What the run had used that was suspended; `undefined` where that is not known. */
+  readonly used: Suspension.UsedBefore | undefined
 }
 
 /** A valid transcript of an input. */
@@ -97,7 +99,9 @@ export const normalise = (
       const problem = message.role === "tool" ? sorted.addResults(message) : sorted.addOther(message)
       if (problem !== undefined) return invalid(path, problem)
     }
-    return Effect.succeed(waiting.length > 0 ? sorted.endOpen(waiting) : sorted.end())
+    return Effect.succeed(
+      waiting.length > 0 ? sorted.endOpen(waiting, Suspension.usedIn(prompt.content)) : sorted.end()
+    )
   })
 
 /** Puts the results of each turn behind its calls, in the order of the calls. */
@@ -142,7 +146,7 @@ class Sorter {
   }
 
   /** The end of a transcript whose last calls wait. */
-  endOpen(waiting: Open["waiting"]): Normalised {
+  endOpen(waiting: Open["waiting"], used: Open["used"]): Normalised {
     const [calls, results] = [this.#calls, this.#results]
     // Other calls of the step were made, or their outcome is unknown: they are not made again.
     const open = new Set(waiting.map(({ call }) => call.id))
@@ -150,7 +154,7 @@ class Sorter {
       if (results.has(call.id) || open.has(call.id)) continue
       results.set(call.id, result(call, lost, true))
     }
-    return { messages: this.#messages, open: { calls, results, waiting } }
+    return { messages: this.#messages, open: { calls, results, waiting, used } }
   }
 
   #add(message: Prompt.Message): void {

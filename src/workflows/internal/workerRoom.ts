@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import { Ledger, usedUp } from "../../internal/budget.ts"
 import { Changes } from "../../internal/changes.ts"
 import { CurrentState, type RunState } from "../../internal/runState.ts"
+import { begin } from "../../internal/withinBudget.ts"
 import { CurrentAccount, StepAccount } from "../../internal/stepAccount.ts"
 
 /** What limits the workers of one run. */
@@ -46,10 +47,8 @@ export const withRoom = <A, E, R>(
   work: (room: WorkerRoom) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
   if (limits.tokens === undefined) return work(new WorkerRoom(limits, undefined))
-  return Effect.suspend(() => {
-    const ledger = Ledger.tally(state.budget, state.info)
-    return state.within(ledger, work(new WorkerRoom(limits, ledger)))
-  })
+  const begun = begin(state, () => Ledger.tally(state.budget, state.info))
+  return Effect.flatMap(begun, (ledger) => state.within(ledger, work(new WorkerRoom(limits, ledger))))
 }
 
 /** The room for the workers of one run. */

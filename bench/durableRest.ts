@@ -53,7 +53,7 @@ const copied = (isPostgres: boolean): Readonly<Record<string, Readonly<Record<st
     message_id: "message_id || '.' || k"
   }
   return {
-    troupe_runs: { id: ofRun("id"), run_key: "run_key || '.' || k" },
+    troupe_runs: { id: ofRun("id"), address: "address || '.' || k", run_key: "run_key || '.' || k" },
     troupe_steps: { run_id: ofRun("run_id") },
     troupe_wakes: { run_id: ofRun("run_id") },
     troupe_events: { run_id: ofRun("run_id") },

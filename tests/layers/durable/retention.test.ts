@@ -3,9 +3,12 @@ import { statSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option, Schema, Stream } from "effect"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
 import * as Step from "troupe/Step"
+import * as TestModel from "troupe/TestModel"
 import { vi } from "vitest"
 import * as Command from "../../../src/cli/runs.ts"
 import { checkGrammar } from "../../support/grammar.ts"
@@ -177,6 +180,32 @@ it.live("two runs of one name at once in a function are refused, with both place
     expect(said).toContain("Runner.named")
     expect(said).toMatch(/run_\w+\/slow, run_\w+\/slow#2|run_\w+\/slow and run_\w+\/slow#2/)
   }).pipe(Effect.provide(inFile))
+)
+
+it.live("a run under a key of which an earlier run was removed gives its tools keys of its own", () =>
+  Effect.gen(function* () {
+    const keys: Array<string> = []
+    const charge = AgentTool.fromFunction("charge", {
+      description: "Charges",
+      execute: (_params, { idempotencyKey }) => {
+        keys.push(idempotencyKey)
+        return "charged"
+      }
+    })
+    const desk = Agent.make("desk", { tools: [charge] })
+    const orders = Durable.make(desk, { name: "orders", version: "1", key: String })
+    yield* Effect.gen(function* () {
+      yield* orders.run("a")
+      const before = yield* Durable.find(orders, "a")
+      yield* eventually(Effect.map(Durable.prune(0), (removed) => removed === 1))
+      yield* orders.run("a")
+      expect((yield* Durable.find(orders, "a")).id).not.toBe(before.id)
+      expect(new Set(keys).size).toBe(2)
+    }).pipe(
+      Effect.provide(TestModel.layer([TestModel.toolCall("charge", {}), "done", TestModel.toolCall("charge", {}), "done"])),
+      Effect.provide(inFile)
+    )
+  })
 )
 
 it.live("the command line lists, shows, answers, cancels and retries runs", () =>

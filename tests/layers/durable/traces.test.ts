@@ -111,9 +111,11 @@ it.live.each([
     const happened = yield* twice.pipe(
       Effect.provide(Layer.provideMerge(engine(":memory:"), TraceStore.record), { local: true })
     )
-    const [traced, ...others] = (yield* TraceStore.runs()).filter(({ steps }) => steps > 0)
+    const [traced, earlier, ...others] = (yield* TraceStore.runs()).filter(({ steps }) => steps > 0)
     expect(others).toEqual([])
     expect(traced).toMatchObject({ status: "completed", steps: 1, events: happened.length })
     expect(yield* Stream.runCollect(TraceStore.events(traced!.runId))).toEqual(happened)
+    // That of the earlier one stays as it was.
+    expect(earlier).toMatchObject({ status: "completed", steps: 1, events: happened.length })
   }).pipe(Effect.provide(Layer.merge(store, TestModel.layer(["first", "second"]))))
 )

@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Query, Run, Service } from "../../../services/TraceStore.ts"
-import { byRun, changeOf, isOther } from "./traceRun.ts"
+import { byRun, changeOf } from "./traceRun.ts"
 
 /** Runs that are kept, the newest. */
 const maxRuns = 1000
@@ -23,9 +23,6 @@ export const make = (): Service => {
       Effect.sync(() => {
         for (const [runId, own] of byRun(entries)) {
           const { ended, runner, session, startedAt } = changeOf(own)
-          const before = kept.get(runId)
-          // A run that begins later is among the newest.
-          if (before !== undefined && isOther(own[0], before.run.startedAt)) kept.delete(runId)
           const known = kept.get(runId) ?? { run: { ...newRun, runId, runner, session, startedAt }, events: [] }
           const { events, run } = known
           let bytes = run.bytes

@@ -47,27 +47,13 @@ const endOf = (event: Extract<RunEvent, { readonly _tag: keyof typeof statuses }
   }
 }
 
-type Entries = [Entry, ...Array<Entry>]
-
 /** Entries by their root runs, in the order in which these come first. */
-export const byRun = (entries: ReadonlyArray<Entry>): ReadonlyArray<readonly [rootId: string, own: Entries]> => {
-  const runs: Array<readonly [string, Entries]> = []
-  const last = new Map<string, Entries>()
+export const byRun = (entries: ReadonlyArray<Entry>): ReadonlyMap<string, [Entry, ...Array<Entry>]> => {
+  const runs = new Map<string, [Entry, ...Array<Entry>]>()
   for (const entry of entries) {
-    const known = last.get(entry.rootId)
-    if (known !== undefined && !isOther(entry, known[0].event.at)) {
-      known.push(entry)
-      continue
-    }
-    const own: Entries = [entry]
-    last.set(entry.rootId, own)
-    runs.push([entry.rootId, own])
+    const known = runs.get(entry.rootId)
+    if (known === undefined) runs.set(entry.rootId, [entry])
+    else known.push(entry)
   }
   return runs
 }
-
-/**
- * Whether the entry begins another run than the one that began at `startedAt`: a durable run has the id of an earlier one under its
- * key, which was removed or is in another database.
- */
-export const isOther = ({ event }: Entry, startedAt: number): boolean => event.seq === 0 && event.at !== startedAt

@@ -10,7 +10,7 @@ import { StoreError } from "../../../RunError.ts"
 import { fromJsonLine, type RunEvent, toJsonLine, version } from "../../../RunEvent.ts"
 import type { Entry, Query, Run, Service, Status } from "../../../services/TraceStore.ts"
 import { type Database, type Migrations, open } from "./database.ts"
-import { byRun, changeOf, isOther } from "./traceRun.ts"
+import { byRun, changeOf } from "./traceRun.ts"
 
 const migrations: Migrations = [
   (sql) => [
@@ -57,7 +57,6 @@ const append = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, SqlError> {
   for (const [run_id, own] of byRun(entries)) {
     const { ended, runner, session, startedAt } = changeOf(own)
-    if (own[0].event.seq === 0) yield* removeOther(sql, run_id, own[0])
     const rows = yield* Effect.forEach(own, ({ event }) =>
       Effect.map(toJsonLine(event), (body) => ({ run_id, seq: event.seq, v: event.v, body }))
     )
@@ -84,16 +83,6 @@ const append = Effect.fnUntraced(function* (
     })} WHERE run_id = ${run_id}`
   }
 })
-
-/** Removes an earlier run of the same id. */
-const removeOther = (sql: Client.SqlClient, runId: string, first: Entry): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(
-    sql<{ readonly started_at: number }>`SELECT started_at FROM troupe_traces WHERE run_id = ${runId}`,
-    ([known]) =>
-      known !== undefined && isOther(first, Number(known.started_at))
-        ? Effect.asVoid(remove(sql, [runId]))
-        : Effect.void
-  )
 
 interface Row {
   readonly run_id: string

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
-import { hash } from "../../../../internal/fingerprint.ts"
 import { DurableError } from "../../../../RunError.ts"
 import { asFailures, databaseProblem } from "../../../internal/databaseProblem.ts"
 import * as Cluster from "../cluster.ts"
@@ -37,9 +36,6 @@ export interface Access extends Parts {
 
 const attempts = { times: 3, schedule: Schedule.exponential(50) }
 
-/** The id of a run: made of its name and its key. */
-export const idOf = ({ key, name }: Ref): string => hash([name, key]).slice(0, 32)
-
 /** Makes the access of the parts. */
 export const accessOf = (parts: Parts): Access => {
   const { client, hosts, tables } = parts
@@ -50,7 +46,7 @@ export const accessOf = (parts: Parts): Access => {
   const call = (key: string, effect: Effect.Effect<void>): Effect.Effect<void, DurableError> =>
     live(Effect.catchDefect(effect, (cause) => Effect.fail(unreachable(key, cause))))
   const nodeFor = (fingerprint: string): Cluster.Node => hosts.nodeOf(fingerprint) ?? client
-  const find = (ref: Ref) => ask(ref.key, tables.find(idOf(ref)))
+  const find = (ref: Ref) => ask(ref.key, tables.findAt(ref))
   const on =
     (then: (node: Cluster.Node, fingerprint: string, executionId: string) => Effect.Effect<void>) =>
     (run: Tables.RunRow) =>

@@ -6,7 +6,7 @@ import * as Cluster from "../cluster.ts"
 import type { Ended, Ref, Service } from "../engine.ts"
 import type * as Tables from "../tables.ts"
 import { prune } from "../upkeep.ts"
-import { type Access, idOf, unreachable } from "./access.ts"
+import { type Access, unreachable } from "./access.ts"
 import { close } from "./following.ts"
 
 /** The functions of the service that change which runs there are. */
@@ -78,17 +78,18 @@ const submit = (
 ): Effect.Effect<string, DurableError> =>
   Effect.gen(function* () {
     const { fingerprint, key, name } = ref
-    const id = idOf(ref)
     const at = yield* now
     const inputHash = hash(input)
+    // A run that comes after one of this key was removed is another one: its tools are not to take it for the first.
+    const id = globalThis.crypto.randomUUID().replaceAll("-", "")
     yield* ask(key, tables.create({ id, name, key, fingerprint, input, inputHash, createdAt: at, updatedAt: at }))
     const run = yield* known(ref)
     if (run.inputHash !== inputHash) return yield* conflict(run)
-    if (run.ended !== undefined) return id
+    if (run.ended !== undefined) return run.id
     if (run.fingerprint !== fingerprint) return yield* changed(run)
     // Also for a run that is there: the process that kept it may have ended before it could start it.
     if (run.state === "queued") yield* start(run)
-    return id
+    return run.id
   })
 
 const ended = (access: Access, ref: Ref): Effect.Effect<Ended, DurableError> =>

@@ -11,32 +11,37 @@ import {
 
 const migrations: Migrations = [
   (sql) => [
-    // They may be there already: their first programs wrote no version.
-    sql`CREATE TABLE IF NOT EXISTS troupe_runs (
+    sql`CREATE TABLE troupe_runs (
       id TEXT PRIMARY KEY, name TEXT NOT NULL, run_key TEXT NOT NULL, fingerprint TEXT NOT NULL,
       input_hash TEXT NOT NULL, input TEXT NOT NULL, state TEXT NOT NULL, waits TEXT, ended TEXT, worker TEXT,
       epoch INTEGER NOT NULL, generation INTEGER NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL)`,
-    sql`CREATE INDEX IF NOT EXISTS troupe_runs_state ON troupe_runs (state, updated_at)`,
-    sql`CREATE TABLE IF NOT EXISTS troupe_steps (
+    sql`CREATE INDEX troupe_runs_state ON troupe_runs (state, updated_at)`,
+    sql`CREATE TABLE troupe_steps (
       run_id TEXT NOT NULL, step_key TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
       value TEXT, epoch INTEGER NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (run_id, step_key))`,
-    sql`CREATE TABLE IF NOT EXISTS troupe_signals (
+    sql`CREATE TABLE troupe_signals (
       run_id TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, taken INTEGER NOT NULL, value TEXT NOT NULL,
       PRIMARY KEY (run_id, name, seq))`,
     // Those that are not taken are few, and looked for every second.
-    sql`CREATE INDEX IF NOT EXISTS troupe_signals_open ON troupe_signals (run_id) WHERE taken = 0`,
-    sql`CREATE TABLE IF NOT EXISTS troupe_wakes (
+    sql`CREATE INDEX troupe_signals_open ON troupe_signals (run_id) WHERE taken = 0`,
+    sql`CREATE TABLE troupe_wakes (
       run_id TEXT NOT NULL, wake TEXT NOT NULL, fingerprint TEXT NOT NULL, due_at BIGINT NOT NULL,
       PRIMARY KEY (run_id, wake))`,
-    sql`CREATE INDEX IF NOT EXISTS troupe_wakes_due ON troupe_wakes (fingerprint, due_at)`,
-    sql`CREATE TABLE IF NOT EXISTS troupe_events (
+    sql`CREATE INDEX troupe_wakes_due ON troupe_wakes (fingerprint, due_at)`,
+    sql`CREATE TABLE troupe_events (
       run_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL,
       PRIMARY KEY (run_id, first))`,
-    sql`CREATE TABLE IF NOT EXISTS troupe_schedules (name TEXT PRIMARY KEY, last BIGINT NOT NULL)`
+    sql`CREATE TABLE troupe_schedules (name TEXT PRIMARY KEY, last BIGINT NOT NULL)`
   ],
   (sql) => [
     sql`ALTER TABLE troupe_signals ADD COLUMN token TEXT`,
     sql`CREATE UNIQUE INDEX troupe_signals_token ON troupe_signals (run_id, token)`
+  ],
+  // A run had its address as its id.
+  (sql) => [
+    sql`ALTER TABLE troupe_runs ADD COLUMN address TEXT`,
+    sql`UPDATE troupe_runs SET address = id`,
+    sql`CREATE UNIQUE INDEX troupe_runs_address ON troupe_runs (address)`
   ]
 ]
 

@@ -6,7 +6,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import { hash } from "../../../../internal/fingerprint.ts"
 import { problemOfKey, storable } from "../../../../internal/storable.ts"
-import type { Ended, Kept, KeptStep, State, Wait } from "../engine.ts"
+import type { Ended, Kept, KeptStep, Ref, State, Wait } from "../engine.ts"
 
 /** A row of `troupe_runs`, with what the engine alone needs. */
 export interface RunRow extends Kept {
@@ -25,6 +25,9 @@ export interface Claim {
 
 /** Whether a write took place, met a later execution, or met a step of the same key. */
 export type Written = "written" | "fenced" | "taken"
+
+/** What finds a run by its name and its key, which are too long for an index. */
+export const addressOf = ({ key, name }: Ref): string => hash([name, key]).slice(0, 32)
 
 /** What the engine calls a run; a run that is tried again is another one to it. */
 export const executionIdOf = ({ generation, id }: { readonly id: string; readonly generation: number }): string =>

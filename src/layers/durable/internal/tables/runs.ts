@@ -1,19 +1,19 @@
 /** Runs: how they begin, change and end, and how they are found. */
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Ended, Query, State } from "../engine.ts"
-import { type Claim, type Database, runOf, type RunRow } from "./rows.ts"
+import type { Ended, Query, Ref, State } from "../engine.ts"
+import { addressOf, type Claim, type Database, type Row, runOf, type RunRow } from "./rows.ts"
 
 /** What an execution may write of its run, and what others write of it. */
 export const writing = ({ rows, sql }: Database) => ({
-  /** Keeps a new run; false when there is one of this id. */
+  /** Keeps a new run; false when there is one of its name and key. */
   create: (run: Omit<RunRow, "state" | "waits" | "ended" | "worker" | "epoch" | "generation">) =>
     Effect.map(
-      rows(sql`INSERT INTO troupe_runs (id, name, run_key, fingerprint, input_hash, input, state, waits, ended, worker,
+      rows(sql`INSERT INTO troupe_runs (id, address, name, run_key, fingerprint, input_hash, input, state, waits, ended, worker,
           epoch, generation, created_at, updated_at)
-        VALUES (${run.id}, ${run.name}, ${run.key}, ${run.fingerprint}, ${run.inputHash}, ${JSON.stringify(run.input)},
+        VALUES (${run.id}, ${addressOf(run)}, ${run.name}, ${run.key}, ${run.fingerprint}, ${run.inputHash}, ${JSON.stringify(run.input)},
           'queued', NULL, NULL, NULL, 0, 0, ${run.createdAt}, ${run.updatedAt})
-        ON CONFLICT (id) DO NOTHING RETURNING id`),
+        ON CONFLICT (address) DO NOTHING RETURNING id`),
       (written): boolean => written.length === 1
     ),
 
@@ -73,12 +73,14 @@ export const writing = ({ rows, sql }: Database) => ({
     )
 })
 
+const firstOf = ([row]: ReadonlyArray<Row>): RunRow | undefined => (row === undefined ? undefined : runOf(row))
+
 /** What is read of runs. */
 export const reading = ({ rows, sql }: Database) => ({
-  find: (id: string): Effect.Effect<RunRow | undefined, SqlError> =>
-    Effect.map(rows(sql`SELECT * FROM troupe_runs WHERE id = ${id}`), ([row]) =>
-      row === undefined ? undefined : runOf(row)
-    ),
+  find: (id: string) => Effect.map(rows(sql`SELECT * FROM troupe_runs WHERE id = ${id}`), firstOf),
+
+  /** The run of a name and a key. */
+  findAt: (ref: Ref) => Effect.map(rows(sql`SELECT * FROM troupe_runs WHERE address = ${addressOf(ref)}`), firstOf),
 
   /** Runs that were submitted and that no execution has begun. */
   queued: (fingerprint: string, before: number): Effect.Effect<ReadonlyArray<RunRow>, SqlError> =>

@@ -24,6 +24,8 @@ export const postgres = (): {
   readonly database: (name: string) => Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>
   /** Kills the server as a crash of its machine does. */
   readonly kill: () => Promise<void>
+  /** Stops it as an administrator does: connections are closed. */
+  readonly stop: () => Promise<void>
   /** Starts it again with what it has on its disk. */
   readonly restart: () => Promise<void>
 } => {
@@ -66,9 +68,9 @@ export const postgres = (): {
         return PgClient.layer({ url: Redacted.make(await urlOf(name)), maxConnections: 4 })
       })
     )
-  const kill = async () => {
+  const end = async (signal: NodeJS.Signals) => {
     const pid = Number(fs.readFileSync(path.join(folder, "data/postmaster.pid"), "utf8").split("\n")[0])
-    process.kill(pid, "SIGKILL")
+    process.kill(pid, signal)
     const isUp = () => {
       try {
         return process.kill(pid, 0)
@@ -89,5 +91,5 @@ export const postgres = (): {
       }
     }
   }
-  return { urlOf, database, kill, restart }
+  return { urlOf, database, kill: () => end("SIGKILL"), stop: () => end("SIGINT"), restart }
 }

@@ -3,10 +3,15 @@ import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Approvals from "troupe/Approvals"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
 import * as Sqlite from "troupe/Sqlite"
 import * as Step from "troupe/Step"
+import * as TestModel from "troupe/TestModel"
+import { decisionName } from "../../../src/layers/durable/internal/journal.ts"
 import { vi } from "vitest"
 import * as Tables from "../../../src/layers/durable/internal/tables.ts"
 import { engine, eventually, temporaryFile } from "../../support/durable.ts"
@@ -113,4 +118,22 @@ it.live("an answer whose process ended before it woke the run wakes it", () =>
       expect(yield* Durable.result(pay, "x")).toBe("x paid")
     }).pipe(Effect.provide(Durable.worker(pay)), Effect.provide(engine(file)))
   })
+)
+
+it.live("a decision whose process ended before it woke the run wakes it", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
+    const desk = Durable.make(Agent.make("desk", { tools: [pay] }), { name: "desk", version: "1", key: String })
+    yield* Effect.gen(function* () {
+      yield* Durable.submit(desk, "x")
+      yield* suspended(desk, "x")
+      const context = yield* Layer.build(Sqlite.layer({ filename: file }))
+      const tables = Tables.make(Context.get(context, SqlClient.SqlClient))
+      const { id, waits } = yield* Durable.find(desk, "x")
+      // What it writes first, and then it is gone.
+      yield* tables.sendSignal(id, decisionName(waits[0]!.id), { ...Approvals.approve }, "token")
+      expect(yield* Durable.result(desk, "x")).toBe("done")
+    }).pipe(Effect.provide(Durable.worker(desk)), Effect.provide(engine(file)))
+  }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("pay", {}), "done"])))
 )

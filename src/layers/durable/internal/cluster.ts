@@ -170,15 +170,14 @@ export const workflowOf = (fingerprint: string) => {
   }).annotate(ClusterSchema.ShardGroup, () => group)
 }
 
-/** A deferred value of a run, by the name that wakes it. */
-const deferredOf = (name: string): DurableDeferred.DurableDeferred<Schema.Codec<unknown, Schema.Json>> =>
-  DurableDeferred.make(keyText(name), { success: Schema.Json }) as never
+/** What wakes a run. It is done once, and has no value: what the run is given is in our own tables. */
+const deferredOf = (wake: string) => DurableDeferred.make(keyText(wake))
 
 /** Has `node` execute the runs of a fingerprint for as long as the scope is open. */
 export const register = (
   node: Node,
   fingerprint: string,
-  surroundings: Omit<Surroundings, "given" | "sleep">
+  surroundings: Omit<Surroundings, "isWoken" | "sleep">
 ): Effect.Effect<void, never, Scope.Scope> => {
   const { engine } = node
   const workflow = workflowOf(fingerprint)
@@ -186,22 +185,17 @@ export const register = (
     Effect.gen(function* () {
       const context = yield* Effect.context<WorkflowEngine.WorkflowInstance>()
       const instance = Context.get(context, WorkflowEngine.WorkflowInstance)
-      const given = (wake: string) =>
-        engine
-          .deferredResult(deferredOf(wake))
-          .pipe(
-            Effect.map(Option.map((exit) => (Exit.isSuccess(exit) ? (exit.value as Schema.Json) : null))),
-            Effect.provideContext(context)
-          )
+      const isWoken = (wake: string) =>
+        engine.deferredResult(deferredOf(wake)).pipe(Effect.map(Option.isSome), Effect.provideContext(context))
       return yield* Execution.execute(executionId.split(".")[0]!, {
         ...surroundings,
-        given,
+        isWoken,
         sleep: (wakes) =>
           Effect.gen(function* () {
-            // Registered before they are read, so that a value which arrives in between wakes the run.
+            // Registered before they are looked at, so that one which is done in between wakes the run.
             for (const wake of wakes) instance.awaitedDeferreds.set(keyText(wake), 1)
             for (const wake of wakes) {
-              if (Option.isSome(yield* given(wake))) {
+              if (yield* isWoken(wake)) {
                 instance.awaitedDeferreds.clear()
                 return "ready" as const
               }
@@ -219,31 +213,25 @@ export const start = (node: Node, fingerprint: string, executionId: string): Eff
     node.engine.execute(workflowOf(fingerprint), { executionId, payload: {}, discard: true as const })
   ) as Effect.Effect<void>
 
-/** Gives a run the value that it waits for. The first value counts. */
-export const give = (
-  node: Node,
-  fingerprint: string,
-  executionId: string,
-  wake: string,
-  value: Schema.Json
-): Effect.Effect<void> => {
+/** Wakes a run that waits for this, or will. Waking it again changes nothing. */
+export const wake = (node: Node, fingerprint: string, executionId: string, name: string): Effect.Effect<void> => {
   const workflow = workflowOf(fingerprint)
   return node.engine.poll(workflow, executionId).pipe(
     // The engine knows the shards of a workflow by its annotations, which it takes at the first call.
     Effect.andThen(
-      node.engine.deferredDone(deferredOf(wake), {
+      node.engine.deferredDone(deferredOf(name), {
         workflowName: workflow._tag,
         executionId,
-        deferredName: keyText(wake),
-        exit: Exit.succeed(value)
+        deferredName: keyText(name),
+        exit: Exit.void
       })
     )
-  ) as Effect.Effect<void>
+  )
 }
 
 /**
  * Has a run that sleeps look again for what it waits for, and its messages read again. Where the database was away for a moment,
- * the engine can have received a value before the run went to sleep, and have lost a message that it had read, which it reads again
+ * the engine can have woken the run before it went to sleep, and have lost a message that it had read, which it reads again
  * after ten minutes.
  */
 export const rouse = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void, unknown> =>

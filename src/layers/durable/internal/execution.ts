@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { hasProperty } from "effect/Predicate"
-import type * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
@@ -44,7 +43,8 @@ export interface Surroundings {
   readonly worker: string
   /** The program of the definition in this process. Waits until there is one. */
   readonly program: Effect.Effect<Program>
-  readonly given: (wake: string) => Effect.Effect<Option.Option<Schema.Json>>
+  /** Whether the engine was to wake this execution by this name. */
+  readonly isWoken: (wake: string) => Effect.Effect<boolean>
   /** Has the engine wake this execution by these names, and gives the run up until then. */
   readonly sleep: (wakes: ReadonlyArray<string>) => Effect.Effect<"ready" | "asleep">
   /** Called after each write that others wait for. */
@@ -139,7 +139,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     const host: Journal.Host = {
       claim,
       tables,
-      given: on.given,
+      isWoken: on.isWoken,
       onUnknown: program.onUnknown,
       persist,
       now: Clock.currentTimeMillis

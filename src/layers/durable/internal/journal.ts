@@ -12,7 +12,7 @@ import { OutcomeUnknown } from "../../../RunError.ts"
 import { isJsonObject } from "../../../internal/json.ts"
 import type { Journal, Step } from "../../../services/Journal.ts"
 import type { KeptStep, OnUnknown, Wait } from "./engine.ts"
-import { type Claim, keyText, signalText, type Tables, type Written } from "./tables.ts"
+import { type Claim, keyText, signalText, signalWake, type Tables, type Written } from "./tables.ts"
 
 /** Why an execution stops before its run has ended. */
 export type Stop =
@@ -32,8 +32,8 @@ export const isFailure = (stop: Stop | undefined): boolean => stop?._tag === "Gi
 export interface Host {
   readonly claim: Claim
   readonly tables: Tables
-  /** The value that was given for a wait. */
-  readonly given: (wake: string) => Effect.Effect<Option.Option<Schema.Json>>
+  /** Whether the run was to be woken by this name. */
+  readonly isWoken: (wake: string) => Effect.Effect<boolean>
   readonly onUnknown: OnUnknown
   /** Runs a statement until it succeeds. */
   readonly persist: <A>(statement: Effect.Effect<A, unknown>) => Effect.Effect<A>
@@ -60,6 +60,11 @@ export interface Execution {
   readonly decide: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
   readonly ask: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
 }
+
+/** The name under which a decision is sent to a run. */
+export const decisionName = (id: string): string => signalText(`~decision/${id}`)
+/** The name under which a result is sent to a run that asks for it. */
+export const resultName = (id: string): string => signalText(`~result/${id}`)
 
 /** What is given to a run that asks for a result. */
 export type Answered = { readonly result: Schema.Json } | { readonly givenUp: true }
@@ -95,10 +100,9 @@ export const make = (host: Host, rootId: string): Execution => {
     stopped: Deferred.makeUnsafe<Stop>(),
     stop: undefined
   }
-  const decide = (wait: Wait): Effect.Effect<Schema.Json> =>
-    Effect.flatMap(
-      host.given(wait.wake),
-      Option.match({ onNone: () => waitFor(desk, wait), onSome: Effect.succeed<Schema.Json> })
+  const given = (wait: Omit<Wait, "wake">, name: string): Effect.Effect<Schema.Json> =>
+    Effect.flatMap(host.persist(host.tables.takeFirst(host.claim, name)), (value) =>
+      value === undefined ? waitFor(desk, { ...wait, wake: signalWake(name, 0) }) : Effect.succeed(value)
     )
   return {
     journal: {
@@ -127,9 +131,9 @@ export const make = (host: Host, rootId: string): Execution => {
     drain: () => {
       desk.stop ??= { _tag: "Draining" }
     },
-    decide: (wait) => decide({ ...wait, wake: `decision/${wait.id}` }),
+    decide: (wait) => given(wait, decisionName(wait.id)),
     ask: (wait) =>
-      Effect.flatMap(decide({ ...wait, wake: `result/${wait.id}` }), (json) =>
+      Effect.flatMap(given(wait, resultName(wait.id)), (json) =>
         isJsonObject(json) && json["result"] !== undefined
           ? Effect.succeed(json["result"])
           : halt(desk, { _tag: "GivenUp", step: wait.id })
@@ -263,7 +267,7 @@ const signal = (
       Effect.flatMap((taken): Effect.Effect<Schema.Json> => {
         if (taken._tag === "Fenced") return halt(desk, { _tag: "Fenced" })
         if (taken._tag === "None") {
-          const wake = `signal/${name}/${taken.next}`
+          const wake = signalWake(name, taken.next)
           return waitFor(desk, { kind: "signal", id: step.name, name: step.name, wake })
         }
         desk.kept.set(step.key, { state: "done", value: taken.value })
@@ -276,7 +280,7 @@ const signal = (
 /** Sleeps until a time that is kept when it first begins. */
 const sleep = (desk: Desk, step: Step, duration: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { claim, given, now, persist, tables } = desk.host
+    const { claim, isWoken, now, persist, tables } = desk.host
     const end = Effect.map(now, (at) => at + Math.ceil(Duration.toMillis(duration)))
     const until = Number(yield* Effect.orDie(run(desk, { ...step, kind: "decision", idempotent: true }, end)))
     const left = until - (yield* now)
@@ -284,7 +288,7 @@ const sleep = (desk: Desk, step: Step, duration: Duration.Duration): Effect.Effe
     if (left <= shortSleep) return yield* Effect.sleep(left)
     const wake = `sleep/${step.key}`
     // The clock of the process that woke the run counts, also where the one of this process is late.
-    if (Option.isSome(yield* given(wake))) return
+    if (yield* isWoken(wake)) return
     yield* persist(tables.wakeAt(claim.run, wake, until))
     return yield* waitFor(desk, { kind: "sleep", id: step.key, name: step.name, wake, until })
   })

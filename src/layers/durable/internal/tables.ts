@@ -14,8 +14,8 @@ import * as Signals from "./tables/signals.ts"
 import * as Steps from "./tables/steps.ts"
 
 export { migrate } from "./tables/migrate.ts"
-export { type Claim, executionIdOf, keyText, type RunRow, signalText, type Written } from "./tables/rows.ts"
-export type { Taken } from "./tables/signals.ts"
+export { type Claim, executionIdOf, keyText, type RunRow, signalText, signalWake, type Written } from "./tables/rows.ts"
+export type { Due, Taken } from "./tables/signals.ts"
 
 /** The tables behind one SQL client. */
 export type Tables = ReturnType<typeof make>

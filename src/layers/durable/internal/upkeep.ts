@@ -18,96 +18,87 @@ export interface Charge {
 
 const everyMillis = 1000
 
-/** Whether something was found in the round before as well: what was to set it going is lost. */
-type IsLate = (id: string) => boolean
+type Going = (node: Cluster.Node, fingerprint: string, executionId: string) => Effect.Effect<void, unknown>
 
-const lateness = (): { readonly isLate: IsLate; readonly turn: () => void } => {
-  let [before, now] = [new Set<string>(), new Set<string>()]
-  return {
-    isLate: (id) => {
-      now.add(id)
-      return before.has(id)
-    },
-    turn: () => {
-      before = now
-      now = new Set()
-    }
+/** Sets runs going. One that was to be set going in the round before too is roused: what was to do it is lost. */
+class Rounds {
+  readonly #charge: Charge
+  #before = new Set<string>()
+  #now = new Set<string>()
+
+  constructor(charge: Charge) {
+    this.#charge = charge
+  }
+
+  begin(): void {
+    this.#before = this.#now
+    this.#now = new Set()
+  }
+
+  set(executionId: string, going: Going, name = ""): Effect.Effect<void, unknown> {
+    const { fingerprint, node } = this.#charge
+    const id = `${executionId} ${name}`
+    this.#now.add(id)
+    const set = going(node, fingerprint, executionId)
+    return this.#before.has(id) ? Effect.andThen(set, Cluster.rouse(node, fingerprint, executionId)) : set
   }
 }
+
+const wakingBy =
+  (name: string): Going =>
+  (...run) =>
+    Cluster.wake(...run, name)
 
 /**
  * Takes over from processes of this machine that are gone, starts what was kept and never started, wakes what has slept
  * enough or was sent something, and removes what is old. Never ends.
  */
 export const upkeep = (charge: Charge): Effect.Effect<never> => {
-  const { keep, node, sql, tables } = charge
+  const { fingerprint, keep, node, sql, tables } = charge
+  const rounds = new Rounds(charge)
   const underWay = new Set<string>()
-  const { isLate, turn } = lateness()
-  const removal = (now: number) => (keep === undefined ? Effect.void : prune(tables, node, now - keep))
   return Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
+    rounds.begin()
     const parts = [
       removeGone(sql, Cluster.prefix),
-      starting(charge, now - 2000, isLate),
-      waking(charge, underWay, now, isLate),
-      hearing(charge, isLate),
-      removal(now)
+      each(tables.queued(fingerprint, now - 2000), (run) => rounds.set(Tables.executionIdOf(run), Cluster.start)),
+      each(tables.due(fingerprint, now + everyMillis), (due) => waking(charge, due, { underWay, now, rounds })),
+      // A process that sent something may have ended before it woke the run, and the run may have been about to sleep.
+      each(tables.unheard(fingerprint), ({ executionId, wake }) => rounds.set(executionId, wakingBy(wake), wake)),
+      keep === undefined ? Effect.void : prune(tables, node, now - keep)
     ]
     // One that fails is tried again with the next round, and keeps none of the others from their work.
     for (const part of parts) yield* Effect.ignoreCause(part)
-    turn()
   }).pipe(Effect.andThen(Effect.sleep(everyMillis)), Effect.forever)
 }
 
-const starting = ({ fingerprint, node, tables }: Charge, before: number, isLate: IsLate) =>
-  Effect.flatMap(tables.queued(fingerprint, before), (queued) =>
-    Effect.forEach(
-      queued,
-      (run) => {
-        const executionId = Tables.executionIdOf(run)
-        const late = isLate(executionId) ? Cluster.rouse(node, fingerprint, executionId) : Effect.void
-        return Effect.andThen(Cluster.start(node, fingerprint, executionId), late)
-      },
-      { discard: true }
-    )
+const each = <A>(found: Effect.Effect<ReadonlyArray<A>, unknown>, f: (one: A) => Effect.Effect<unknown, unknown>) =>
+  Effect.flatMap(
+    found,
+    Effect.forEach((one) => f(one), { discard: true })
   )
 
-/** Wakes, each at its time, the runs of this node's leases that have slept enough within the next round. */
-const waking = ({ fingerprint, node, tables }: Charge, underWay: Set<string>, now: number, isLate: IsLate) =>
-  Effect.flatMap(tables.due(fingerprint, now + everyMillis), (due) =>
-    Effect.forEach(
-      due.filter(({ executionId }) => Cluster.isHeld(node, fingerprint, executionId)),
-      ({ at, executionId, isOver, runId, wake }) => {
-        const id = `${runId} ${wake}`
-        if (underWay.has(id)) return Effect.void
-        underWay.add(id)
-        const late = at <= now && isLate(id) ? Cluster.rouse(node, fingerprint, executionId) : Effect.void
-        const give = isOver
-          ? tables.woken(runId, wake)
-          : Effect.andThen(Cluster.give(node, fingerprint, executionId, wake, null), late)
-        return Effect.sleep(Math.max(0, at - now)).pipe(
-          Effect.andThen(give),
-          Effect.ignoreCause,
-          Effect.ensuring(Effect.sync(() => underWay.delete(id))),
-          Effect.forkChild
-        )
-      },
-      { discard: true }
-    )
+/** Wakes, at its time, a run of this node's leases that has slept enough within the next round. */
+const waking = (
+  { fingerprint, node, tables }: Charge,
+  { at, executionId, isOver, runId, wake }: Tables.Due,
+  round: { readonly underWay: Set<string>; readonly now: number; readonly rounds: Rounds }
+): Effect.Effect<unknown> => {
+  const { now, rounds, underWay } = round
+  const id = `${runId} ${wake}`
+  if (underWay.has(id) || !Cluster.isHeld(node, fingerprint, executionId)) return Effect.void
+  underWay.add(id)
+  const wakes =
+    at <= now
+      ? rounds.set(executionId, wakingBy(wake), wake)
+      : Effect.delay(Cluster.wake(node, fingerprint, executionId, wake), at - now)
+  return (isOver ? tables.woken(runId, wake) : wakes).pipe(
+    Effect.ignoreCause,
+    Effect.ensuring(Effect.sync(() => underWay.delete(id))),
+    Effect.forkChild
   )
-
-/** A process that sent a signal may have ended before it woke the run, and the run may have been about to sleep. */
-const hearing = ({ fingerprint, node, tables }: Charge, isLate: IsLate) =>
-  Effect.flatMap(tables.unheard(fingerprint), (sent) =>
-    Effect.forEach(
-      sent,
-      ({ executionId, wake }) => {
-        const late = isLate(`${executionId} ${wake}`) ? Cluster.rouse(node, fingerprint, executionId) : Effect.void
-        return Effect.andThen(Cluster.give(node, fingerprint, executionId, wake, null), late)
-      },
-      { discard: true }
-    )
-  )
+}
 
 /** Removes a part of the runs that ended before `before`; returns how many. */
 export const prune = (tables: Tables.Tables, node: Cluster.Node, before: number): Effect.Effect<number, unknown> =>

@@ -2,7 +2,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { DurableError } from "../../../../RunError.ts"
 import { asFailures, databaseProblem } from "../../../internal/databaseProblem.ts"
@@ -30,8 +29,7 @@ export interface Access extends Parts {
   readonly known: (ref: Ref) => Effect.Effect<Tables.RunRow, DurableError>
   readonly start: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
   readonly stop: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
-  /** Gives a run the value that it waits for. */
-  readonly give: (run: Tables.RunRow, wake: string, value: Schema.Json) => Effect.Effect<void, DurableError>
+  readonly wake: (run: Tables.RunRow, name: string) => Effect.Effect<void, DurableError>
 }
 
 const attempts = { times: 3, schedule: Schedule.exponential(50) }
@@ -61,8 +59,8 @@ export const accessOf = (parts: Parts): Access => {
       Effect.flatMap(find(ref), (run) => (run === undefined ? Effect.fail(unknownRun(ref)) : Effect.succeed(run))),
     start: on(Cluster.start),
     stop: on(Cluster.interrupt),
-    give: (run, wake, value) =>
-      on((node, fingerprint, executionId) => Cluster.give(node, fingerprint, executionId, wake, value))(run)
+    wake: (run, name) =>
+      on((node, fingerprint, executionId) => Cluster.wake(node, fingerprint, executionId, name))(run)
   }
 }
 

@@ -1,11 +1,12 @@
 /** What is sent to runs from outside: signals, decisions, answers, messages. */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
 import { clientFailure } from "../../../../internal/suspension.ts"
 import { DurableError } from "../../../../RunError.ts"
 import type { Answer, Ref, Service } from "../engine.ts"
-import type { Answered } from "../journal.ts"
-import { signalText } from "../tables.ts"
+import { type Answered, decisionName, resultName } from "../journal.ts"
+import { signalText, signalWake } from "../tables.ts"
 import type * as Tables from "../tables.ts"
 import type { Access } from "./access.ts"
 
@@ -14,33 +15,33 @@ const mailbox = "~inbox"
 
 /** The functions of the service that give a run what it waits for. */
 export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "answer"> => {
-  const { ask, give, known, live, now, nudge, tables } = access
+  const { ask, known, live, now, nudge, tables, wake } = access
+  /** Keeps what is sent under a name, and wakes the run. A worker looks for what was kept and woke no run. */
+  const send = (run: Tables.RunRow, name: string, value: Schema.Json) =>
+    ask(run.key, tables.sendSignal(run.id, name, value, globalThis.crypto.randomUUID())).pipe(
+      Effect.flatMap((seq) => Effect.ignore(wake(run, signalWake(name, seq)))),
+      Effect.andThen(live(nudge(run.id)))
+    )
   return {
     signal: (ref, signal, value) =>
-      Effect.gen(function* () {
-        const run = yield* known(ref)
-        if (run.ended !== undefined) return yield* hasEnded(ref, run)
-        const name = signalText(signal)
-        const sent = ask(ref.key, tables.sendSignal(run.id, name, value, globalThis.crypto.randomUUID()))
-        const seq = yield* Effect.mapError(sent, perhapsSent)
-        // It is kept: a worker looks for those that no one has woken their runs for.
-        yield* Effect.ignore(give(run, `signal/${name}/${seq}`, null))
-      }),
-    decide: (ref, id, value) =>
-      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge(run.id)))),
+      Effect.flatMap(known(ref), (run) =>
+        run.ended === undefined
+          ? Effect.mapError(send(run, signalText(signal), value), perhapsSent)
+          : Effect.fail(hasEnded(ref, run))
+      ),
+    decide: (ref, id, value) => Effect.flatMap(known(ref), (run) => send(run, decisionName(id), value)),
     answer: (ref, step, answer) =>
       Effect.gen(function* () {
         const run = yield* known(ref)
-        const wait = run.waits.find(({ id, kind }) => kind === "client-tool" && id === step)
-        if (wait !== undefined)
-          return yield* Effect.andThen(give(run, wait.wake, resultOf(answer)), live(nudge(run.id)))
+        const isOfClient = run.waits.some(({ id, kind }) => kind === "client-tool" && id === step)
+        if (isOfClient) return yield* send(run, resultName(step), resultOf(answer))
         const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
         if (question?.state !== "unknown") return yield* notAsked(ref, step)
-        const wake = `answer/${step}/${question.epoch}`
-        const isAnswered = yield* ask(ref.key, tables.answerAndWake(run, question, answer, { wake, at: yield* now }))
+        const name = `answer/${step}/${question.epoch}`
+        const isAnswered = yield* ask(ref.key, tables.answerAndWake(run, question, answer, { wake: name, at: yield* now }))
         if (!isAnswered) return yield* notAsked(ref, step)
-        yield* give(run, wake, null)
-        yield* ask(ref.key, tables.woken(run.id, wake))
+        yield* wake(run, name)
+        yield* ask(ref.key, tables.woken(run.id, name))
       })
   }
 }

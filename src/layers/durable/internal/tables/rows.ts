@@ -50,6 +50,9 @@ export const signalText = (name: string): string =>
   // oxlint-disable-next-line no-control-regex
   /["\\\u0000-\u001f]/.test(name) ? shortened(name) : keyText(name)
 
+/** What wakes a run that waits for what is sent under a name. */
+export const signalWake = (name: string, seq: number): string => `signal/${name}/${seq}`
+
 /** A row as the driver gives it. */
 export type Row = Readonly<Record<string, unknown>>
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Step } from "../../../../services/Journal.ts"
-import { type Claim, type Database, executionIdOf, json, type Row, type RunRow, text } from "./rows.ts"
+import { type Claim, type Database, executionIdOf, json, type Row, type RunRow, signalWake, text } from "./rows.ts"
 import type { writing } from "./steps.ts"
 
 /** What became of taking a signal. */
@@ -12,12 +12,18 @@ export type Taken =
   | { readonly _tag: "None"; readonly next: number }
   | { readonly _tag: "Fenced" }
 
-/** Wakes a run that sleeps. */
-export interface Wake {
-  readonly runId: string
+/** What wakes a run that sleeps. */
+interface Wake {
   readonly executionId: string
   readonly wake: string
+}
+
+/** What wakes a run at a time. */
+export interface Due extends Wake {
+  readonly runId: string
   readonly at: number
+  /** The run has gone on without. */
+  readonly isOver: boolean
 }
 
 /** What is sent to a run, under a name. */
@@ -95,7 +101,15 @@ export const taking = ({ rows, sql }: Database, { insertStep }: Pick<ReturnType<
           return { _tag: "None" as const, next: sent.length }
         })
       )
-      .pipe(Effect.catchTag("Fenced", () => Effect.succeed(fenced)))
+      .pipe(Effect.catchTag("Fenced", () => Effect.succeed(fenced))),
+
+  /** Takes the first that was sent under a name, each time again; `undefined` where there is none, or a later execution has begun. */
+  takeFirst: (claim: Claim, name: string): Effect.Effect<Schema.Json | undefined, SqlError> =>
+    Effect.map(
+      rows(sql`UPDATE troupe_signals SET taken = 1 WHERE run_id = ${claim.run.id} AND name = ${name} AND seq = 0
+        AND EXISTS (SELECT 1 FROM troupe_runs WHERE id = ${claim.run.id} AND epoch = ${claim.epoch}) RETURNING value`),
+      ([row]) => (row === undefined ? undefined : json(row["value"]))
+    )
 })
 
 const executionOf = (row: Row): string => executionIdOf({ id: text(row["id"]), generation: Number(row["generation"]) })
@@ -108,10 +122,7 @@ export const waking = ({ rows, sql }: Database) => ({
       ON CONFLICT (run_id, wake) DO NOTHING`,
 
   /** Runs that sleep and whose time comes before `before`, and those that have ended without. */
-  due: (
-    fingerprint: string,
-    before: number
-  ): Effect.Effect<ReadonlyArray<Wake & { readonly isOver: boolean }>, SqlError> =>
+  due: (fingerprint: string, before: number): Effect.Effect<ReadonlyArray<Due>, SqlError> =>
     Effect.map(
       rows(sql`SELECT r.id, r.generation, r.state, r.waits, w.wake, w.due_at FROM troupe_wakes w JOIN troupe_runs r ON r.id = w.run_id
         WHERE w.fingerprint = ${fingerprint} AND w.due_at <= ${before} AND r.state NOT IN ('queued', 'running')
@@ -129,7 +140,7 @@ export const waking = ({ rows, sql }: Database) => ({
   woken: (runId: string, wake: string) => sql`DELETE FROM troupe_wakes WHERE run_id = ${runId} AND wake = ${wake}`,
 
   /** What was sent to runs that sleep, and was not taken: the process that sent it may have ended before it woke them. */
-  unheard: (fingerprint: string): Effect.Effect<ReadonlyArray<Omit<Wake, "at">>, SqlError> =>
+  unheard: (fingerprint: string): Effect.Effect<ReadonlyArray<Wake>, SqlError> =>
     Effect.map(
       // CROSS JOIN has SQLite begin with the signals, which are few, and not with the runs that sleep.
       rows(sql`SELECT r.id, r.generation, s.name, s.seq FROM troupe_signals s CROSS JOIN troupe_runs r
@@ -137,9 +148,8 @@ export const waking = ({ rows, sql }: Database) => ({
           AND r.waits LIKE '%"signal/' || s.name || '/' || s.seq || '"%' LIMIT 500`),
       (found) =>
         found.map((row) => ({
-          runId: text(row["id"]),
           executionId: executionOf(row),
-          wake: `signal/${text(row["name"])}/${Number(row["seq"])}`
+          wake: signalWake(text(row["name"]), Number(row["seq"]))
         }))
     )
 })

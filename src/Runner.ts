@@ -47,6 +47,7 @@ import type { Saved } from "./internal/suspension.ts"
 import { refusal, suspendForEvent } from "./internal/workflowSuspension.ts"
 import { replayable, toPrompt } from "./internal/input.ts"
 import * as Schemas from "./internal/runnerSchemas.ts"
+import { type Used, usedSince } from "./internal/stepAccount.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import * as TimeLimit from "./internal/timeLimit.ts"
@@ -548,18 +549,28 @@ const budgetOptions = namesOf<Budget>({
   onExceeded: true
 })
 
-/** @internal Measures what the runs of a runner cost, and limits nothing. `onEnd` gets `undefined` where a price is not known. */
-export const metered = <I, A, E, R>(
-  self: Runner<I, A, E, R>,
-  onEnd: (cost: number | undefined) => void
-): Runner<I, A, E, R> =>
+/** @internal What a run has used so far. */
+export interface Meter {
+  readonly used: Used
+  /** `undefined` where a price is not known. */
+  readonly cost: number | undefined
+}
+
+/** @internal Measures what the runs of a runner use, and limits nothing. */
+export const metered = <I, A, E, R>(self: Runner<I, A, E, R>, onBegin: (meter: Meter) => void): Runner<I, A, E, R> =>
   modify(self, (input: I, state, inner) =>
     Effect.suspend(() => {
       const ledger = Budgets.Ledger.tally(state.budget, state.info)
-      return Effect.ensuring(
-        state.within(ledger, inner(input)),
-        Effect.sync(() => onEnd(ledger.metered))
-      )
+      const before = state.bill.moment
+      onBegin({
+        get used() {
+          return usedSince(state.bill, before, ledger.used)
+        },
+        get cost() {
+          return ledger.metered
+        }
+      })
+      return state.within(ledger, inner(input))
     })
   )
 

@@ -392,7 +392,6 @@ export class Ledger {
 
   /** Counts what a model call has used; returns the outermost ledger that it went beyond. */
   charge(amount: Amount, by: ReadonlyArray<string>): Ledger | undefined {
-    let full: readonly [ledger: Ledger, limit: "tokens" | "cost"] | undefined
     for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
       ledger.#used.tokens += amount.tokens
       ledger.#used.cost += amount.cost
@@ -401,8 +400,16 @@ export class Ledger {
         tokens: Math.max(amount.tokens, ledger.#largest?.tokens ?? 0),
         cost: Math.max(amount.cost, ledger.#largest?.cost ?? 0)
       }
+    }
+    return this.exceedBeyond(by)
+  }
+
+  /** Notes where more was used than a limit allows; returns the outermost ledger that is used up. */
+  exceedBeyond(by: ReadonlyArray<string>): Ledger | undefined {
+    let full: readonly [ledger: Ledger, limit: keyof Charged & Limit] | undefined
+    for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
       if (ledger.isAnswering) continue
-      for (const limit of ["tokens", "cost"] as const) {
+      for (const limit of ["tokens", "cost", "steps", "toolCalls"] as const) {
         const allowed = ledger.limits[limit]
         if (allowed !== undefined && ledger.#used[limit] > allowed) full = [ledger, limit]
       }

@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import { Bill, type Moment } from "./bill.ts"
+import { Bill, type Moment, usageLeft } from "./bill.ts"
 import { type Charged, Ledger } from "./budget.ts"
 import { isJsonObject, toJson } from "./json.ts"
 import type { RunState } from "./runState.ts"
@@ -38,8 +38,11 @@ export const usedSince = (bill: Bill, before: Moment, charged: Charged | undefin
 
 const costField = (cost: number | undefined): { readonly cost?: number } => (cost === undefined ? {} : { cost })
 
-const encodeUsed = Schema.encodeSync(codec)
-const decodeUsed = Schema.decodeUnknownSync(codec)
+const encode = Schema.encodeSync(codec)
+/** What was used, as it is kept. */
+export const encodeUsed = (used: Used): Schema.Json => toJson(encode(used))
+/** Reads what {@link encodeUsed} made. Throws for anything else. */
+export const decodeUsed = Schema.decodeUnknownSync(codec)
 
 /** Counts what the runs inside of one part of a run, such as a step, use. It is counted in the run as well. */
 export class StepAccount {
@@ -73,9 +76,7 @@ const key = "~used"
 
 /** The outcome of a step with what its runs have used. Without any it is the outcome itself. */
 export const withUsed = (json: Schema.Json, used: Used | undefined): Schema.Json =>
-  used === undefined && !isMarked(json)
-    ? json
-    : { [key]: used === undefined ? null : toJson(encodeUsed(used)), outcome: json }
+  used === undefined && !isMarked(json) ? json : { [key]: used === undefined ? null : encodeUsed(used), outcome: json }
 
 /** The outcome that {@link withUsed} was given, and what is to be counted for it. */
 export const withoutUsed = (json: Schema.Json): { readonly outcome: Schema.Json; readonly used: Used | undefined } => {
@@ -122,3 +123,26 @@ export const restore = ({ bill, budget }: RunState, { charged, cost, steps, usag
   bill.addStep(steps)
   if (charged !== undefined) budget?.restore(charged)
 }
+
+/** Counts in a run what was used elsewhere on its behalf. A budget that it goes beyond is exceeded. */
+export const spend = (state: RunState, used: Used): void => {
+  restore(state, used)
+  state.budget?.exceedBeyond(state.info.path)
+}
+
+/** What is left of `whole` without a part of it that was counted before; `undefined` where `whole` has not caught up with that yet. */
+export const usedLeft = (whole: Used, part: Used | undefined): Used | undefined => {
+  if (part === undefined) return whole
+  const usage = usageLeft(whole.usage, part.usage)
+  const steps = whole.steps - part.steps
+  if (steps < 0 || tokensIn(whole.usage) < tokensIn(part.usage)) return undefined
+  return {
+    usage,
+    ...costField(costLeft(whole.cost, part.cost)),
+    steps,
+    ...(whole.charged === undefined ? {} : { charged: chargedLeft(whole.charged, part.charged) })
+  }
+}
+
+const tokensIn = ({ inputTokens, outputTokens }: Response.Usage): number =>
+  (inputTokens.total ?? 0) + (outputTokens.total ?? 0)

@@ -44,10 +44,10 @@ export const runCase = (runner: AnyRunner, input: unknown): Effect.Effect<Outcom
   Effect.suspend(() => {
     const events: Array<RunEvent> = []
     let last: RunEvent | undefined
-    let cost: number | undefined = 0
+    let meter: Runner.Meter | undefined
     const observed = Runner.onEvent(
-      Runner.metered(runner, (spent) => {
-        cost = spent
+      Runner.metered(runner, (own) => {
+        meter = own
       }),
       (event) =>
         Effect.sync(() => {
@@ -67,7 +67,7 @@ export const runCase = (runner: AnyRunner, input: unknown): Effect.Effect<Outcom
         outputJson: Exit.isSuccess(exit) ? encodeOutput(runner, exit.value) : null,
         failure: Exit.isSuccess(exit) ? undefined : failureOf(exit.cause),
         events: kept,
-        spent: spendingOf(kept, cost, durationMs),
+        spent: spendingOf(kept, meter === undefined ? 0 : meter.cost, durationMs),
         runId: events[0]?.runId
       }
     })

@@ -21,6 +21,7 @@ import type { Json } from "effect/Schema"
 import { assertOptions, assertText, durationOf, namesOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { absent } from "../../internal/optional.ts"
+import type { RunState } from "../../internal/runState.ts"
 import type * as RunError from "../../RunError.ts"
 import { DurableError, InvalidDefinition, type OutcomeUnknown } from "../../RunError.ts"
 import type { RunEvent } from "../../RunEvent.ts"
@@ -29,6 +30,7 @@ import type { Approved, Denied } from "../../services/Approver.ts"
 import { Runs } from "../../services/Runs.ts"
 import { isSync } from "../../services/SyncBridge.ts"
 import { databaseProblem } from "../internal/databaseProblem.ts"
+import { counting } from "./internal/counting.ts"
 import { define, type Definition } from "./internal/definition.ts"
 import {
   Engine,
@@ -176,7 +178,7 @@ export const make = <N extends Runner.Member, R2 = never>(
 ): Durable<Runner.Input<N>, Runner.Output<N>, Runner.Error<N> | DurableError, Runner.Services<N> | R2 | Engine> => {
   const durable = define(runner, options)
   const whole = Runner.fromDefinition(options.name, durable.runner.description, {
-    body: (input: Runner.Input<N>) => attached(durable, input),
+    body: (input: Runner.Input<N>, state) => attached(durable, input, state),
     input: durable.runner.definition.input,
     output: durable.runner.definition.output,
     observers: [],
@@ -192,17 +194,18 @@ export const make = <N extends Runner.Member, R2 = never>(
 }
 
 /** Executes runs in this process while this one runs, and waits for it. */
-const attached = (durable: Definition, input: unknown): Effect.Effect<unknown, unknown, Engine> =>
+const attached = (durable: Definition, input: unknown, state: RunState): Effect.Effect<unknown, unknown, Engine> =>
   Effect.scoped(
     Effect.gen(function* () {
       const engine = yield* Engine
       const key = yield* durable.keyOf(input)
       const json = yield* durable.encodeInput(key, input)
       const id: Ref = { name: durable.name, key }
+      const onUsed = yield* counting(engine, id, state)
       const kept = yield* engine.find(id)
       if (kept?.ended === undefined) yield* host(engine, durable)
       yield* engine.submit(durable, key, json)
-      return yield* outcome(durable, key, yield* engine.ended(id))
+      return yield* outcome(durable, key, yield* engine.ended(id, onUsed))
     })
   )
 

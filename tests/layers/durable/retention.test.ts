@@ -202,7 +202,9 @@ it.live("a run under a key of which an earlier run was removed gives its tools k
       expect((yield* Durable.find(orders, "a")).id).not.toBe(before.id)
       expect(new Set(keys).size).toBe(2)
     }).pipe(
-      Effect.provide(TestModel.layer([TestModel.toolCall("charge", {}), "done", TestModel.toolCall("charge", {}), "done"])),
+      Effect.provide(
+        TestModel.layer([TestModel.toolCall("charge", {}), "done", TestModel.toolCall("charge", {}), "done"])
+      ),
       Effect.provide(inFile)
     )
   })

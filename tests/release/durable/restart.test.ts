@@ -49,61 +49,72 @@ const insisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 it.live.each([
   ["is stopped", "stop"],
   ["crashes", "kill"]
-] as const)("every run ends once with every tool called once where the server %s and starts again", ([, end]) =>
-  Effect.gen(function* () {
-    const url = yield* Effect.promise(() => server.urlOf(`restart_${end}`))
-    const calls: Array<string> = []
-    const [first, second, third] = ["a", "b", "c"].map((name) => noting(name, calls))
-    const worker = Agent.make("worker", { tools: [first!, second!, third!] })
-    const sleeping = Runner.make("sleeping", {
-      run: (text: string) => Effect.as(Step.sleep("a while", "3 seconds"), text)
-    })
-    const signalled = Runner.make("signalled", {
-      run: (text: string) => Effect.as(Effect.orDie(Step.signal("go", Schema.String)), text)
-    })
-    const careful = Agent.make("careful", { tools: [noting("pay", calls, { needsApproval: true })] })
-    const working = Durable.make(worker, { name: "working", version: "1", key: String })
-    const asleep = Durable.make(Chain.make("asleep", [sleeping, worker]), { name: "asleep", version: "1", key: String })
-    const told = Durable.make(Chain.make("told", [signalled, worker]), { name: "told", version: "1", key: String })
-    const asked = Durable.make(careful, { name: "asked", version: "1", key: String })
-    const all = [
-      [working, keys("work", 12)],
-      [asleep, keys("sleep", 6)],
-      [told, keys("signal", 6)],
-      [asked, keys("approval", 6)]
-    ] as const
-    yield* Effect.gen(function* () {
-      for (const [runs, inputs] of all) yield* Effect.forEach(inputs, (input) => Durable.submit(runs as typeof working, input))
-      for (const [runs, inputs] of all.slice(1)) {
-        for (const key of inputs) yield* eventually(Effect.map(Durable.status(runs, key), (status) => status === "suspended"))
-      }
-      yield* Effect.promise(() => server[end]())
-      const answers = Effect.gen(function* () {
-        for (const key of all[2][1]) yield* insisting(Durable.signal(told, key, "go", "went"))
-        for (const key of all[3][1]) {
-          const [wait] = yield* insisting(Durable.pending(asked, key))
-          yield* insisting(Durable.decide(asked, key, wait!.id, Approvals.approve))
-        }
+] as const)(
+  "every run ends once with every tool called once where the server %s and starts again",
+  ([, end]) =>
+    Effect.gen(function* () {
+      const url = yield* Effect.promise(() => server.urlOf(`restart_${end}`))
+      const calls: Array<string> = []
+      const [first, second, third] = ["a", "b", "c"].map((name) => noting(name, calls))
+      const worker = Agent.make("worker", { tools: [first!, second!, third!] })
+      const sleeping = Runner.make("sleeping", {
+        run: (text: string) => Effect.as(Step.sleep("a while", "3 seconds"), text)
       })
-      const answering = yield* Effect.forkChild(answers)
-      yield* Effect.promise(server.restart)
-      yield* Fiber.join(answering)
-      for (const [runs, inputs] of all) {
-        for (const key of inputs) {
-          expect(yield* insisting(Durable.result(runs as typeof working, key)), key).toBe("done")
-          const events = yield* insisting(Stream.runCollect(Durable.events(runs, key)))
-          expect(events.map(({ seq }) => seq), key).toEqual(events.map((_, index) => index))
-          expect(events.filter((event) => event.path.length === 1 && RunEvent.isTerminal(event)).length, key).toBe(1)
-          checkGrammar(events)
+      const signalled = Runner.make("signalled", {
+        run: (text: string) => Effect.as(Effect.orDie(Step.signal("go", Schema.String)), text)
+      })
+      const careful = Agent.make("careful", { tools: [noting("pay", calls, { needsApproval: true })] })
+      const working = Durable.make(worker, { name: "working", version: "1", key: String })
+      const asleep = Durable.make(Chain.make("asleep", [sleeping, worker]), {
+        name: "asleep",
+        version: "1",
+        key: String
+      })
+      const told = Durable.make(Chain.make("told", [signalled, worker]), { name: "told", version: "1", key: String })
+      const asked = Durable.make(careful, { name: "asked", version: "1", key: String })
+      const all = [
+        [working, keys("work", 12)],
+        [asleep, keys("sleep", 6)],
+        [told, keys("signal", 6)],
+        [asked, keys("approval", 6)]
+      ] as const
+      yield* Effect.gen(function* () {
+        for (const [runs, inputs] of all)
+          yield* Effect.forEach(inputs, (input) => Durable.submit(runs as typeof working, input))
+        for (const [runs, inputs] of all.slice(1)) {
+          for (const key of inputs)
+            yield* eventually(Effect.map(Durable.status(runs, key), (status) => status === "suspended"))
         }
-      }
-    }).pipe(
-      Effect.provide(Durable.worker(working, asleep, told, asked)),
-      Effect.provide(Durable.layerPostgres({ url, poll: "100 millis" })),
-      Effect.provide(Model)
-    )
-    expect(new Set(calls).size).toBe(calls.length)
-    expect(calls.length).toBe(24 * 3 + 6)
-  }),
+        yield* Effect.promise(() => server[end]())
+        const answers = Effect.gen(function* () {
+          for (const key of all[2][1]) yield* insisting(Durable.signal(told, key, "go", "went"))
+          for (const key of all[3][1]) {
+            const [wait] = yield* insisting(Durable.pending(asked, key))
+            yield* insisting(Durable.decide(asked, key, wait!.id, Approvals.approve))
+          }
+        })
+        const answering = yield* Effect.forkChild(answers)
+        yield* Effect.promise(server.restart)
+        yield* Fiber.join(answering)
+        for (const [runs, inputs] of all) {
+          for (const key of inputs) {
+            expect(yield* insisting(Durable.result(runs as typeof working, key)), key).toBe("done")
+            const events = yield* insisting(Stream.runCollect(Durable.events(runs, key)))
+            expect(
+              events.map(({ seq }) => seq),
+              key
+            ).toEqual(events.map((_, index) => index))
+            expect(events.filter((event) => event.path.length === 1 && RunEvent.isTerminal(event)).length, key).toBe(1)
+            checkGrammar(events)
+          }
+        }
+      }).pipe(
+        Effect.provide(Durable.worker(working, asleep, told, asked)),
+        Effect.provide(Durable.layerPostgres({ url, poll: "100 millis" })),
+        Effect.provide(Model)
+      )
+      expect(new Set(calls).size).toBe(calls.length)
+      expect(calls.length).toBe(24 * 3 + 6)
+    }),
   60_000
 )

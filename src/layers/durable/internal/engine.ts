@@ -65,6 +65,8 @@ export interface Start {
   readonly input: Schema.Json
   readonly journal: Journal
   readonly onEvent: (event: RunEvent) => Effect.Effect<void>
+  /** Says how what the run has used so far is found out, which is kept with its events. */
+  readonly measure: (used: () => Schema.Json | undefined) => void
   /** Hands what is kept of the run's events to those that record it, each once and from the first one on. */
   readonly recordBy: (recorders: ReadonlyArray<ReturnType<Recorder>>) => void
   /** Waits, without a process, for an outside decision on `wait`. */
@@ -141,8 +143,10 @@ export interface Service {
   readonly get: (run: Ref) => Effect.Effect<Kept, DurableError>
   /** True when some process executes runs of this definition. */
   readonly isServed: (kind: Kind) => Effect.Effect<boolean, DurableError>
-  /** Waits for the end of a run. */
-  readonly ended: (run: Ref) => Effect.Effect<Ended, DurableError>
+  /** Waits for the end of a run. `onUsed` gets what it has used, whenever more of that is kept. */
+  readonly ended: (run: Ref, onUsed?: (used: Schema.Json) => void) => Effect.Effect<Ended, DurableError>
+  /** What a run has used so far; `undefined` where there is no such run, or it has used nothing. */
+  readonly used: (run: Ref) => Effect.Effect<Schema.Json | undefined, DurableError>
   readonly interrupt: (run: Ref) => Effect.Effect<void, DurableError>
   readonly signal: (run: Ref, signal: string, value: Schema.Json) => Effect.Effect<void, DurableError>
   /** Decides on a wait, such as an approval. */

@@ -147,8 +147,9 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     const execution = Journal.make(host, `run_${claim.run.id}`)
     const kept = yield* persist(keptEvents(tables, claim, claim.lastSeq))
     const recorded = recording(kept)
+    let used: () => Schema.Json | undefined = () => undefined
     const write = (first: number, events: ReadonlyArray<RunEvent>) =>
-      Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), (isWritten) => {
+      Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent), used())), (isWritten) => {
         if (isWritten) recorded.written(events)
         return on.nudge(claim.run.id)
       })
@@ -159,6 +160,9 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       decide: execution.decide,
       ask: execution.ask,
       onEvent: (event: RunEvent) => note(event, log, execution, on),
+      measure: (measured: typeof used) => {
+        used = measured
+      },
       recordBy: recorded.by
     }
     const fiber = Effect.runFork(Effect.suspend(() => program.execute(start)))

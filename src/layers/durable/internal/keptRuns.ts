@@ -10,7 +10,7 @@ import { Refusal } from "../../../internal/refusal.ts"
 import * as Inbox from "../../../Inbox.ts"
 import type { DurableError } from "../../../RunError.ts"
 import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
-import * as Runner from "../../../Runner.ts"
+import type * as Runner from "../../../Runner.ts"
 import {
   type Delivery,
   type Info,
@@ -21,7 +21,7 @@ import {
 } from "../../../services/Runs.ts"
 import type { Definition } from "./definition.ts"
 import type { Execute, Kept, Ref, Service } from "./engine.ts"
-import { journaled } from "./program.ts"
+import { journaled, runnerOf } from "./program.ts"
 
 const GivenUp = Schema.TaggedStruct("GivenUp", {})
 
@@ -63,8 +63,6 @@ const executing =
         given.input._tag === "Transcript"
           ? yield* Effect.orDie(decodePrompt(given.input.value))
           : yield* durable.decodeInput("", given.input.value)
-      const named = Runner.named(durable.runner as Runner.Runner<unknown, unknown, unknown, never>, durable.name)
-      const runner = Runner.onEvent(named, start.onEvent)
       const inbox = yield* Inbox.make
       const take = (message: Schema.Json) =>
         Option.match(decodeMessage(message), {
@@ -72,7 +70,7 @@ const executing =
           onSome: ({ delivery, prompt }) => Effect.map(inbox[delivery](prompt), (became) => became === "delivered")
         })
       yield* Effect.forkChild(engine.mail(idIn(start.journal.rootId ?? ""), take))
-      return yield* outputOf(runner, input, given.deltas, inbox)
+      return yield* outputOf(runnerOf(durable, start), input, given.deltas, inbox)
     }).pipe(
       Effect.mapError(durable.encodeError),
       Effect.updateContext((context: Context.Context<never>) => journaled(Context.merge(context, services), start))

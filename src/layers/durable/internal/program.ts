@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { CurrentState } from "../../../internal/runState.ts"
+import { encodeUsed } from "../../../internal/stepAccount.ts"
 import * as Runner from "../../../Runner.ts"
 import { type Approver, CurrentApprover, type Decision } from "../../../services/Approver.ts"
 import { CurrentRun } from "../../../services/CurrentRun.ts"
@@ -14,15 +15,28 @@ import { CurrentWaiting } from "../../../services/Waiting.ts"
 import type { Definition } from "./definition.ts"
 import type { Execute, Start } from "./engine.ts"
 
+/** The runner of an execution: under the name of its definition, with its events and its usage kept. */
+export const runnerOf = (
+  durable: Definition,
+  { measure, onEvent }: Start
+): Runner.Runner<unknown, unknown, unknown, never> => {
+  const runner = durable.runner as Runner.Runner<unknown, unknown, unknown, never>
+  const measured = Runner.metered(runner, (meter) =>
+    measure(() => {
+      const { used } = meter
+      return used.steps === 0 ? undefined : encodeUsed(used)
+    })
+  )
+  return Runner.onEvent(Runner.named(measured, durable.name), onEvent)
+}
+
 /** Executes the runs of a definition with these services. */
 export const programOf =
   (durable: Definition, services: Context.Context<never>): Execute =>
   (start) => {
-    const named = Runner.named(durable.runner as Runner.Runner<unknown, unknown, unknown, never>, durable.name)
-    const runner = Runner.onEvent(named, start.onEvent)
     return Effect.gen(function* () {
       const input = yield* durable.decodeInput("", start.input)
-      return yield* durable.encodeOutput("", yield* runner.run(input))
+      return yield* durable.encodeOutput("", yield* runnerOf(durable, start).run(input))
     }).pipe(
       Effect.mapError(durable.encodeError),
       Effect.updateContext((context: Context.Context<never>) => ofRun(Context.merge(context, services), start))

@@ -59,8 +59,7 @@ export const accessOf = (parts: Parts): Access => {
       Effect.flatMap(find(ref), (run) => (run === undefined ? Effect.fail(unknownRun(ref)) : Effect.succeed(run))),
     start: on(Cluster.start),
     stop: on(Cluster.interrupt),
-    wake: (run, name) =>
-      on((node, fingerprint, executionId) => Cluster.wake(node, fingerprint, executionId, name))(run)
+    wake: (run, name) => on((node, fingerprint, executionId) => Cluster.wake(node, fingerprint, executionId, name))(run)
   }
 }
 

@@ -50,7 +50,7 @@ export const running = (
 /** The functions of the service that find runs. */
 export const finding = (
   access: Access
-): Pick<Service, "find" | "get" | "byId" | "isServed" | "ended" | "steps" | "list"> => {
+): Pick<Service, "find" | "get" | "byId" | "isServed" | "ended" | "used" | "steps" | "list"> => {
   const { ask, client, find, known, tables } = access
   return {
     find,
@@ -65,7 +65,9 @@ export const finding = (
         (cause) => unreachable("", cause)
       )
     },
-    ended: (ref) => ended(access, ref),
+    ended: (ref, onUsed) => ended(access, ref, onUsed),
+    used: (ref) =>
+      Effect.flatMap(find(ref), (run) => (run === undefined ? Effect.undefined : ask(ref.key, tables.used(run.id)))),
     steps: (ref) => Effect.flatMap(known(ref), (run) => ask(ref.key, tables.stepsOf(run.id))),
     list: (query) => ask("", tables.list(query))
   }
@@ -92,12 +94,21 @@ const submit = (
     return run.id
   })
 
-const ended = (access: Access, ref: Ref): Effect.Effect<Ended, DurableError> =>
-  Effect.flatMap(access.known(ref), (run) =>
-    run.ended === undefined
-      ? Effect.andThen(access.live(access.changes(run.id)), ended(access, ref))
-      : Effect.succeed(run.ended)
-  )
+const ended = (
+  access: Access,
+  ref: Ref,
+  onUsed?: Parameters<Service["ended"]>[1]
+): Effect.Effect<Ended, DurableError> =>
+  Effect.gen(function* () {
+    const { ask, changes, known, live, tables } = access
+    while (true) {
+      const run = yield* known(ref)
+      const used = onUsed === undefined ? undefined : yield* ask(ref.key, tables.used(run.id))
+      if (used !== undefined) onUsed?.(used)
+      if (run.ended !== undefined) return run.ended
+      yield* live(changes(run.id))
+    }
+  })
 
 const conflict = (run: Tables.RunRow): DurableError =>
   new DurableError({

@@ -38,7 +38,10 @@ export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "a
         const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
         if (question?.state !== "unknown") return yield* notAsked(ref, step)
         const name = `answer/${step}/${question.epoch}`
-        const isAnswered = yield* ask(ref.key, tables.answerAndWake(run, question, answer, { wake: name, at: yield* now }))
+        const isAnswered = yield* ask(
+          ref.key,
+          tables.answerAndWake(run, question, answer, { wake: name, at: yield* now })
+        )
         if (!isAnswered) return yield* notAsked(ref, step)
         yield* wake(run, name)
         yield* ask(ref.key, tables.woken(run.id, name))

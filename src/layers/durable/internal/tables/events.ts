@@ -6,12 +6,12 @@ import { type Claim, type Database, json } from "./rows.ts"
 
 /** What is kept of events. */
 export const make = ({ rows, share, sql, str }: Database) => ({
-  /** Adds events; a batch is one row. False when a later execution has begun. */
-  addEvents: (claim: Claim, first: number, events: ReadonlyArray<Schema.Json>) =>
+  /** Adds events, and what the run has used by then; a batch is one row. False when a later execution has begun. */
+  addEvents: (claim: Claim, first: number, events: ReadonlyArray<Schema.Json>, used?: Schema.Json) =>
     Effect.map(
-      rows(sql`INSERT INTO troupe_events (run_id, first, last, events)
+      rows(sql`INSERT INTO troupe_events (run_id, first, last, events, used)
         SELECT id, CAST(${first} AS INTEGER), CAST(${first + events.length - 1} AS INTEGER),
-          ${str(JSON.stringify(events))}
+          ${str(JSON.stringify(events))}, ${used === undefined ? sql`NULL` : str(JSON.stringify(used))}
         FROM troupe_runs WHERE id = ${claim.run.id}
           AND (epoch = ${claim.epoch} OR (state = 'interrupted' AND epoch = ${claim.epoch + 1}))${share}
         ON CONFLICT (run_id, first) DO NOTHING RETURNING run_id`),
@@ -33,6 +33,13 @@ export const make = ({ rows, share, sql, str }: Database) => ({
         found.flatMap((row) =>
           (json(row["events"]) as ReadonlyArray<Schema.Json>).slice(Math.max(0, from - Number(row["first"])))
         )
+    ),
+
+  /** What a run has used so far; `undefined` for one that has used nothing. */
+  used: (id: string): Effect.Effect<Schema.Json | undefined, SqlError> =>
+    Effect.map(
+      rows(sql`SELECT used FROM troupe_events WHERE run_id = ${id} AND used IS NOT NULL ORDER BY first DESC LIMIT 1`),
+      ([row]) => (row === undefined ? undefined : json(row["used"]))
     ),
 
   lastSeqOf: (id: string): Effect.Effect<number, SqlError> =>

@@ -37,11 +37,12 @@ const migrations: Migrations = [
     sql`ALTER TABLE troupe_signals ADD COLUMN token TEXT`,
     sql`CREATE UNIQUE INDEX troupe_signals_token ON troupe_signals (run_id, token)`
   ],
-  // A run had its address as its id.
+  // A run had its address as its id, and nothing was known of what it used.
   (sql) => [
     sql`ALTER TABLE troupe_runs ADD COLUMN address TEXT`,
     sql`UPDATE troupe_runs SET address = id`,
-    sql`CREATE UNIQUE INDEX troupe_runs_address ON troupe_runs (address)`
+    sql`CREATE UNIQUE INDEX troupe_runs_address ON troupe_runs (address)`,
+    sql`ALTER TABLE troupe_events ADD COLUMN used TEXT`
   ]
 ]
 

@@ -8,6 +8,7 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { assertOptions, countOf, namesOf } from "../internal/definition.ts"
 import { canonical } from "../internal/fingerprint.ts"
+import { isOfLoop } from "../internal/input.ts"
 import { toJson } from "../internal/json.ts"
 import * as Middleware from "../Middleware.ts"
 import { LoopDetected } from "../RunError.ts"
@@ -26,7 +27,7 @@ export interface Options {
 
 /**
  * Makes the middleware that stops loops. Calls are compared by tool, arguments and result; a call whose result differs from time
- * to time does not count. Fails with `LoopDetected`. Throws `InvalidDefinition` for counts that are not whole numbers from 1.
+ * to time does not count, nor do those before the user's last message, such as of earlier turns of a session. Fails with `LoopDetected`. Throws `InvalidDefinition` for counts that are not whole numbers from 1.
  *
  * @example
  * import { Agent, LoopGuard } from "troupe"
@@ -88,12 +89,13 @@ interface Made {
   readonly result: unknown
 }
 
-/** The last calls that have a result, the latest first. */
+/** The last calls since the user's last message that have a result, the latest first. */
 const lastCalls = ({ content }: Prompt.Prompt, within: number): ReadonlyArray<Made> => {
   const made: Array<Made> = []
   const results = new Map<string, unknown>()
   for (let at = content.length - 1; at >= 0 && made.length < within; at--) {
     const message = content[at]!
+    if (message.role === "user" && !isOfLoop(message)) break
     if (message.role === "tool") {
       for (const part of message.content) if (part.type === "tool-result") results.set(part.id, part.result)
     }

@@ -1,6 +1,7 @@
 /**
  * Redaction: secrets and personal data do not leave for the model. Each is sent as a placeholder such as `[EMAIL_1]`, the same for
- * the same value, and can be put back in the arguments of tools. Those of the agent's instructions are apart, such as `[SYSTEM_EMAIL_1]`.
+ * the same value, and can be put back in the arguments of tools. Those of the agent's instructions are apart, such as `[SYSTEM_EMAIL_1]`,
+ * and so are those of what middleware further in adds to a request, such as a memory that is recalled: `[ADDED_EMAIL_1]`.
  *
  * It changes what is sent; the transcript keeps everything. What the model says itself stays as it says it, placeholders included.
  * Put it before other middleware that calls models, such as `Compaction` or `Replan`: what is further in sees placeholders only.
@@ -18,6 +19,7 @@ import * as Middleware from "../Middleware.ts"
 import * as Patterns from "./internal/redaction/patterns.ts"
 import { remade } from "./internal/remade.ts"
 import * as RunScoped from "./internal/runScoped.ts"
+import * as WrappedModel from "./internal/wrappedModel.ts"
 
 /** A kind of data that is recognised by its form. Card and bank numbers are recognised by their check digits too. */
 export type Kind = "email" | "phone" | "card" | "iban" | "key"
@@ -50,10 +52,13 @@ class Placeholders {
   readonly #counts = new Map<string, number>()
   readonly #find: Patterns.Finder
   readonly #prefix: string
+  readonly #others: Placeholders | undefined
 
-  constructor(find: Patterns.Finder, prefix: string) {
+  /** A value that `others` have a placeholder for keeps that one. */
+  constructor(find: Patterns.Finder, prefix: string, others?: Placeholders) {
     this.#find = find
     this.#prefix = prefix
+    this.#others = others
   }
 
   redact(text: string): string {
@@ -61,7 +66,7 @@ class Placeholders {
       if (!this.#values.has(placeholder)) this.#foreign.add(placeholder)
     }
     return this.#find(text, (name, value) => {
-      const known = this.#byValue.get(value)
+      const known = this.#others?.#byValue.get(value) ?? this.#byValue.get(value)
       if (known !== undefined) return known
       const placeholder = this.#next(name)
       this.#byValue.set(value, placeholder)
@@ -91,21 +96,43 @@ class Placeholders {
 class Texts {
   readonly #system: Placeholders
   readonly #conversation: Placeholders
+  /** Of what is in no conversation: another run that goes on does not have it. */
+  readonly #added: Placeholders
+  readonly #sent = new WeakSet<Prompt.Message>()
 
   constructor(find: Patterns.Finder) {
     this.#system = new Placeholders(find, "SYSTEM_")
     this.#conversation = new Placeholders(find, "")
+    this.#added = new Placeholders(find, "ADDED_", this.#conversation)
   }
 
   restore(text: string): string {
-    return text.replace(placeholders, (one) => this.#conversation.valueOf(one) ?? this.#system.valueOf(one) ?? one)
+    const all = [this.#conversation, this.#system, this.#added]
+    return text.replace(placeholders, (one) => {
+      for (const some of all) {
+        const value = some.valueOf(one)
+        if (value !== undefined) return value
+      }
+      return one
+    })
   }
 
   /** The same for the same message, so that what was sent stays as it was. */
   readonly message = memoize((given: Prompt.Message): Prompt.Message => {
     const texts = given.role === "system" ? this.#system : this.#conversation
-    return redacted(given, (text) => texts.redact(text))
+    const message = redacted(given, (text) => texts.redact(text))
+    this.#sent.add(message)
+    return message
   })
+
+  readonly #addedMessage = memoize((given: Prompt.Message) => redacted(given, (text) => this.#added.redact(text)))
+
+  /** The prompt as it leaves, with what middleware further in has added. */
+  leaving(prompt: Prompt.Prompt): Prompt.Prompt {
+    const { content } = prompt
+    const messages = content.map((message) => (this.#sent.has(message) ? message : this.#addedMessage(message)))
+    return messages.every((message, at) => message === content[at]) ? prompt : Prompt.fromMessages(messages)
+  }
 }
 
 /**
@@ -129,7 +156,11 @@ export const make = (options: Options = {}): Middleware.Middleware => {
       Effect.flatMap(states, (state = new Texts(find)) => {
         const content = request.prompt.content.map((message) => state.message(message))
         const isSame = content.every((message, at) => message === request.prompt.content[at])
-        return next(isSame ? request : { ...request, prompt: Prompt.fromMessages(content) })
+        const sent = next(isSame ? request : { ...request, prompt: Prompt.fromMessages(content) })
+        return WrappedModel.provide(
+          sent,
+          WrappedModel.sending((prompt) => state.leaving(prompt))
+        )
       }),
     tool: (call, next) => {
       if (!isRestored(call.tool)) return next(call)

@@ -1,9 +1,20 @@
 /** What of secrets and personal data is sent to a model, and where it is put back. */
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
-import { Effect, Redacted, Schema } from "effect"
+import { Effect, Layer, Redacted, Schema } from "effect"
 import { Prompt } from "effect/ai"
-import { Agent, AgentTool, Approvals, Redaction, Runner, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Approvals,
+  Memory,
+  MemoryStore,
+  Middleware,
+  Notice,
+  Redaction,
+  Runner,
+  TestModel
+} from "troupe"
 import { collect } from "../support/grammar.ts"
 import { Happenings, messagesOf } from "../support/randomTranscripts.ts"
 import { cpuTime } from "../support/cpuTime.ts"
@@ -43,6 +54,43 @@ describe("a redaction", () => {
       assert.include(text(transcript.content), "ada@example.com")
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("send_mail", { to: "ada@example.com" }), "done"])))
   )
+
+  it.effect("sends no value that middleware further in adds, such as a memory that is recalled", () => {
+    const recalled = Memory.feature({ namespace: "user" })
+    const remembering = Agent.make("agent", {
+      use: [recalled],
+      middleware: [redaction({ restore: true })],
+      tools: [mail]
+    })
+    return Effect.gen(function* () {
+      yield* Memory.put({
+        namespace: "user",
+        key: "mail",
+        text: "mail of ada: ada@example.com, of bob: bob@example.com"
+      })
+      const { transcript } = yield* remembering.result("mail of bob, not of ada@example.com?")
+      const [first] = (yield* calls).map(({ prompt }) => sent(prompt).join(""))
+      assert.include(first, "of ada: [EMAIL_1], of bob: [ADDED_EMAIL_1]")
+      assert.include(text(transcript.content), "sent to bob@example.com")
+    }).pipe(
+      Effect.provide(
+        Layer.merge(
+          MemoryStore.layerMemory,
+          TestModel.layer([TestModel.toolCall("send_mail", { to: "[ADDED_EMAIL_1]" }), "done"])
+        )
+      )
+    )
+  })
+
+  it.effect("of all agents of a program sends no value that the middleware of one adds", () => {
+    const noticed = Agent.make("agent", {
+      middleware: [Notice.make({ date: false, text: () => "Ask ada@example.com." })]
+    })
+    return Effect.gen(function* () {
+      yield* noticed.run("go")
+      assert.include(sent((yield* calls)[0]!.prompt).join(""), "Ask [ADDED_EMAIL_1].")
+    }).pipe(Effect.provide(Middleware.layer(redaction())), Effect.provide(TestModel.layer(["done"])))
+  })
 
   it.effect("puts values back in the arguments of tools where that is asked for, before they are approved", () =>
     Effect.gen(function* () {

@@ -1,7 +1,7 @@
 /** Ready-made middleware that steers an agent: notices, goals, plans, and what stops loops. */
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
-import { Effect, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import { AiError, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
@@ -15,6 +15,8 @@ import {
   RunError,
   type RunEvent,
   Runner,
+  Session,
+  SessionStore,
   TestModel
 } from "troupe"
 import { collect, textOf } from "../support/grammar.ts"
@@ -272,6 +274,18 @@ describe("a loop guard", () => {
       assert.deepStrictEqual([error.tool, error.count, error.step], ["look", 4, 4])
     }).pipe(Effect.provide(TestModel.layer([looking("a"), looking("a"), looking("a"), looking("a")])))
   )
+
+  it.effect("does not count what was called before the user's last message, in other turns of a session", () => {
+    const status = AgentTool.fromFunction("status", { description: "Status", execute: () => "running" })
+    const chat = Session.of(Agent.make("agent", { middleware: [guard], tools: [status] }), "user")
+    const model = TestModel.layer(({ prompt }) =>
+      prompt.content.at(-1)?.role === "tool" ? "It is running." : TestModel.toolCall("status", {})
+    )
+    return Effect.gen(function* () {
+      for (let turn = 0; turn < 4; turn++) yield* chat.run("How is it?")
+      assert.notInclude(text((yield* SessionStore.history("user")).content), "You repeat yourself")
+    }).pipe(Effect.provide(Layer.merge(model, SessionStore.layerMemory)))
+  })
 
   it.effect("lets calls through whose arguments or results differ, and tools that may repeat", () =>
     Effect.gen(function* () {

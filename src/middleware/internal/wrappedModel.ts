@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as Prompt from "effect/ai/Prompt"
 import type * as Stream from "effect/Stream"
 import { CurrentWrappers, type Source, type Wrapped } from "../../internal/modelWrappers.ts"
 
@@ -42,6 +43,31 @@ export const around =
           : {
               generateText: (request, memory) => call(direct.generateText(request, memory)),
               streamText: (request, memory) => stream(direct.streamText(request, memory))
+            }
+    }
+  }
+
+/** The model, sent what `change` makes of each conversation. */
+export const sending =
+  (change: (prompt: Prompt.Prompt) => Prompt.Prompt) =>
+  ({ direct, model }: Source): Wrapped => {
+    const changed = (options: { readonly prompt: Prompt.RawInput }) =>
+      ({ ...options, prompt: change(Prompt.make(options.prompt)) }) as never
+    const wrapped = {
+      ...model,
+      generateText: (options: never) => model.generateText(changed(options)),
+      generateObject: (options: never) => model.generateObject(changed(options)),
+      streamText: (options: never) => model.streamText(changed(options))
+    }
+    return {
+      // The functions take and give what those of the model do.
+      model: wrapped as unknown as LanguageModel.LanguageModel,
+      direct:
+        direct === undefined
+          ? undefined
+          : {
+              generateText: (request, memory) => direct.generateText(changed(request), memory),
+              streamText: (request, memory) => direct.streamText(changed(request), memory)
             }
     }
   }

@@ -21,6 +21,7 @@ import { hash } from "../internal/fingerprint.ts"
 import { toJson } from "../internal/json.ts"
 import { messageOf } from "../internal/message.ts"
 import * as Middleware from "../Middleware.ts"
+import { GuardrailTripped, InvalidOutput } from "../RunError.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import * as Cached from "./internal/cachedParts.ts"
 import * as RunScoped from "./internal/runScoped.ts"
@@ -51,8 +52,9 @@ const keyOf = (id: string): Key => ({
 
 /**
  * Makes the middleware that caches. It needs a `Persistence`. A request is the same where messages, tools, tool choice, settings and
- * model are; answers of other agents count too. Only whole answers are kept: none that was cut off, refused or broken. An answer
- * from the cache has used no tokens, and comes in one piece where it is streamed. A store that fails is passed over.
+ * model are; answers of other agents count too. Only whole answers are kept: none that was cut off, refused or broken, nor
+ * one with which a run fails because it does not fit the output schema or a guardrail trips. An answer from the cache has used no
+ * tokens, and comes in one piece where it is streamed. A store that fails is passed over.
  *
  * Throws `InvalidDefinition` for a `ttl` that is not a duration.
  *
@@ -71,23 +73,41 @@ export const make = (options: Options = {}): Middleware.Middleware<never, Persis
   assertText(subject, "storeId", storeId)
   assertFunction(subject, "only", only)
   const ttl = durationOf(subject, "ttl", options.ttl ?? "1 hour")
-  const stores = RunScoped.make<Persistence.PersistenceStore>("response cache")
+  const runs = RunScoped.make<Used>("response cache")
   return Middleware.make("response cache", {
     run: (run, next) =>
       Effect.scoped(
         Effect.flatMap(Store, (persistence) =>
-          Effect.flatMap(persistence.make({ storeId, timeToLive: () => ttl }), (store) =>
-            stores.provide(next(run), store)
-          )
+          Effect.flatMap(persistence.make({ storeId, timeToLive: () => ttl }), (store) => {
+            const used: Used = { store, last: undefined }
+            return Effect.tapError(runs.provide(next(run), used), (error) =>
+              isOfAnswer(error) ? forget(used) : Effect.void
+            )
+          })
         )
       ),
     model: (request, next) =>
-      Effect.flatMap(stores.get, (store) => {
-        if (store === undefined || !only(request)) return next(request)
-        return WrappedModel.provide(next(request), (source) => cached(source, request, store))
+      Effect.flatMap(runs.get, (used) => {
+        if (used === undefined || !only(request)) return next(request)
+        return WrappedModel.provide(next(request), (source) => cached(source, request, used))
       })
   })
 }
+
+/** What a run uses of the cache. */
+interface Used {
+  readonly store: Persistence.PersistenceStore
+  /** The answer that it was given last, from the cache or to be kept. */
+  last: Key | undefined
+}
+
+/** True for a failure that the same answer would lead to again. */
+const isOfAnswer = (error: unknown): boolean => error instanceof InvalidOutput || error instanceof GuardrailTripped
+
+const forget = ({ last, store }: Used): Effect.Effect<void> =>
+  last === undefined ? Effect.void : Effect.catch(store.remove(last), passOver)
+
+const passOver = (error: unknown): Effect.Effect<void> => Effect.logDebug(`response cache: ${messageOf(error)}`)
 
 const encodePrompt = Schema.encodeSync(Prompt.Prompt)
 
@@ -138,15 +158,11 @@ const sentTo = ({ prompt, toolChoice, tools }: LanguageModel.ProviderOptions): S
   toolChoice
 })
 
-const cached = (
-  source: WrappedModel.Source,
-  { tools }: Middleware.ModelRequest,
-  store: Persistence.PersistenceStore
-): WrappedModel.Wrapped => {
+const cached = (source: WrappedModel.Source, { tools }: Middleware.ModelRequest, used: Used): WrappedModel.Wrapped => {
+  const { store } = used
   const { direct, model } = source
   const cacheOf = (sent: Sent): Cache => {
-    const key = idOf(source, tools, sent)
-    const passOver = (error: unknown) => Effect.logDebug(`response cache: ${messageOf(error)}`)
+    const key = Effect.map(idOf(source, tools, sent), (key) => (used.last = key))
     return {
       find: Effect.flatMap(key, (key) => store.get(key)).pipe(
         Effect.map((exit) => (exit !== undefined && Exit.isSuccess(exit) ? Cached.fromStored(exit.value) : undefined)),

@@ -5,7 +5,18 @@ import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
 import { AiError } from "effect/ai"
 import { CircuitBreaker as Breaker, Persistence, RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, CircuitBreaker, Middleware, Notice, RateLimit, ResponseCache, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  CircuitBreaker,
+  Guardrail,
+  Middleware,
+  Notice,
+  RateLimit,
+  ResponseCache,
+  Runner,
+  TestModel
+} from "troupe"
 import { collect, textOf } from "../support/grammar.ts"
 
 const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
@@ -171,6 +182,33 @@ describe("a response cache", () => {
         assert.strictEqual((yield* Effect.flip(agent.run("other")))._tag, "ModelError")
       }).pipe(Effect.provide(shared))
     }).pipe(Effect.provide(TestModel.layer(["done"])))
+  )
+
+  it.effect("gives an answer that a budget does not charge", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("a", {})
+      const often = Runner.make("often", { run: () => Effect.forEach([1, 2, 3, 4, 5], () => agent.run("go")) })
+      const answers = yield* Runner.withBudget(often, { tokens: 20 }).run("go")
+      assert.deepStrictEqual([answers.length, yield* count], [5, 1])
+    }).pipe(Effect.provide(cache()), Effect.provide(TestModel.layer(["done"])))
+  )
+
+  it.effect("does not give an answer again that a run has failed with, so that another attempt can succeed", () =>
+    Effect.gen(function* () {
+      const typed = Agent.make("typed", { output: Schema.Struct({ n: Schema.Int }), outputRepairs: 0 })
+      assert.deepStrictEqual(yield* Runner.withRetry(typed, { times: 1 }).run("go"), { n: 1 })
+      assert.deepStrictEqual(yield* typed.run("go"), { n: 1 })
+      const check = Guardrail.output("polite", (text) =>
+        Effect.succeed(text === "rude" ? Guardrail.trip("rude") : Guardrail.pass)
+      )
+      const polite = Agent.make("polite", { middleware: [check] })
+      assert.strictEqual((yield* Effect.flip(polite.run("go")))._tag, "GuardrailTripped")
+      assert.strictEqual(yield* polite.run("go"), "kind")
+      assert.strictEqual(yield* count, 4)
+    }).pipe(
+      Effect.provide(cache()),
+      Effect.provide(TestModel.layer(["not JSON", TestModel.json({ n: 1 }), "rude", "kind"]))
+    )
   )
 
   it.effect("keeps streamed answers for runs that do not stream", () =>

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { answeredBy } from "../../internal/answeredBy.ts"
@@ -147,7 +148,10 @@ const directOf = (members: ReadonlyArray<Members.Member>, { hedgeAfter, order }:
   return {
     generateText: (request, memory) =>
       ask(request, (member) =>
-        Effect.map(member.direct.generateText(request, memoryOf(memory, member)), (parts) => signed(parts, member))
+        member.direct.generateText(request, memoryOf(memory, member)).pipe(
+          Effect.tap(() => Members.noteEnd(member, Exit.void)),
+          Effect.map((parts) => signed(parts, member))
+        )
       ),
     streamText: (request, memory) =>
       Stream.unwrap(
@@ -159,8 +163,9 @@ const directOf = (members: ReadonlyArray<Members.Member>, { hedgeAfter, order }:
               ({ first, rest }) => ({ begun: { first: [signatureOf(member), ...first], rest }, member })
             )
           )
-          return Stream.map(Asking.goOn(begun), (part) =>
-            part.type === "response-metadata" ? withMember(part, member) : part
+          return Asking.goOn(begun).pipe(
+            Stream.onExit((exit) => Members.noteEnd(member, exit)),
+            Stream.map((part) => (part.type === "response-metadata" ? withMember(part, member) : part))
           )
         })
       )

@@ -68,7 +68,7 @@ export const fromStored = (stored: Schema.Json): Parts | undefined => {
     const parts = stored as ReadonlyArray<Response.PartEncoded>
     for (const part of parts) decodePart(part)
     return parts.map((part) =>
-      part.type === "finish" ? { ...part, usage: { inputTokens: {}, outputTokens: {} } } : part
+      part.type === "finish" ? { ...part, usage: { inputTokens: { total: 0 }, outputTokens: { total: 0 } } } : part
     )
   } catch {
     return undefined

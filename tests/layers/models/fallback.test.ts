@@ -69,6 +69,19 @@ const model = (name: string, say: Say, more: Partial<ModelInfo.ModelInfo> = {}) 
   return { calls, layer }
 }
 
+/** A model whose streams break off in their middle. */
+const cut = Layer.effect(
+  LanguageModel.LanguageModel,
+  LanguageModel.make({
+    generateText: () => fails("network"),
+    streamText: () =>
+      Stream.concat(
+        Stream.make({ type: "text-start", id: "t" } as const, { type: "text-delta", id: "t", delta: "Hel" } as const),
+        Stream.fromEffect(fails("network"))
+      )
+  })
+)
+
 const agent = Agent.make("agent", {})
 const ask = agent.run("Hello")
 const streamed = Stream.runCollect(agent.stream("Hello"))
@@ -126,20 +139,6 @@ describe("Fallback.layer", () => {
 
   it.effect("does not ask another model once a part was streamed", () =>
     Effect.gen(function* () {
-      const cut = Layer.effect(
-        LanguageModel.LanguageModel,
-        LanguageModel.make({
-          generateText: () => fails("network"),
-          streamText: () =>
-            Stream.concat(
-              Stream.make(
-                { type: "text-start", id: "t" } as const,
-                { type: "text-delta", id: "t", delta: "Hel" } as const
-              ),
-              Stream.fromEffect(fails("network"))
-            )
-        })
-      )
       const two = model("two", Effect.succeed("from two"))
       const error = yield* Effect.flip(Effect.provide(streamed, Fallback.layer([cut, two.layer])))
       assert.strictEqual(error._tag, "ModelError")
@@ -353,6 +352,18 @@ describe("an order of Fallback", () => {
       yield* Effect.provide(Effect.replicateEffect(Effect.exit(ask), 3), none)
       assert.strictEqual(alone.calls.count, 3)
     })
+  )
+
+  it.effect("a breaker leaves out a model whose streams break off in their middle", () =>
+    Effect.gen(function* () {
+      const exits = yield* Effect.replicateEffect(Effect.exit(streamed), 3)
+      assert.deepStrictEqual(
+        exits.map(({ _tag }) => _tag),
+        ["Failure", "Failure", "Success"]
+      )
+    }).pipe(
+      Effect.provide(Fallback.layer([cut, named("two").layer], { breaker: { failures: 2, reset: "10 seconds" } }))
+    )
   )
 
   it("takes models by name, as the compiler sees", () => {

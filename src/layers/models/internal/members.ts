@@ -1,4 +1,5 @@
 /** The models of a fallback: each by how it is called directly, with its retries and its breaker. */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -7,6 +8,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
 import * as Response from "effect/ai/Response"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Lacking from "../../../internal/lacking.ts"
@@ -130,7 +132,16 @@ export const isOthers = (error: AiError.AiError): boolean => {
   }
 }
 
-/** A call of a member, with its own retries, noted for its breaker. The member's Layer does not retry alongside them. */
+/** Notes for the breaker of a member how a call of it ended. */
+export const noteEnd = (self: Member, exit: Exit.Exit<unknown, AiError.AiError>): Effect.Effect<void> => {
+  const failed = Exit.isSuccess(exit) ? undefined : exit.cause.reasons.find(Cause.isFailReason)
+  if (failed === undefined && !Exit.isSuccess(exit)) return Effect.void
+  // What it lacks is not a failure of it.
+  const isWell = failed === undefined || !isOthers(failed.error) || Lacking.lackedBy(failed.error) !== undefined
+  return Effect.map(Clock.currentTimeMillis, (now) => self.note(isWell, now))
+}
+
+/** A call of a member, with its own retries; its failure is noted. The member's Layer does not retry alongside them. */
 export const called = <A>(
   self: Member,
   { tools }: LanguageModel.ProviderOptions,
@@ -140,20 +151,12 @@ export const called = <A>(
   const once = Effect.provideService(asked, ModelInfo.CallerRetries, true)
   const schedule = self.info?.retry ?? ModelRetry.defaultSchedule
   const made = schedule === "none" ? once : Effect.retry(once, ModelRetry.policy(schedule))
-  // What it lacks is not a failure of it.
-  const isWell = (error: AiError.AiError) => !isOthers(error) || Lacking.lackedBy(error) !== undefined
-  const noted = (isWell: boolean) => Effect.map(Clock.currentTimeMillis, (now) => self.note(isWell, now))
-  return made.pipe(
-    Effect.tap(() => noted(true)),
-    Effect.tapError((error) =>
-      Effect.andThen(
-        noted(isWell(error)),
-        isOthers(error)
-          ? Effect.logInfo(
-              `fallback: ${self.provider}:${self.model} failed: ${oneLine(messageOf(error)).slice(0, 300)}`
-            )
-          : Effect.void
-      )
+  return Effect.tapError(made, (error) =>
+    Effect.andThen(
+      noteEnd(self, Exit.fail(error)),
+      isOthers(error)
+        ? Effect.logInfo(`fallback: ${self.provider}:${self.model} failed: ${oneLine(messageOf(error)).slice(0, 300)}`)
+        : Effect.void
     )
   )
 }

@@ -5,12 +5,14 @@
  * They are middleware: give them to an agent with `middleware`, or to every agent of a program with `Middleware.layer`.
  */
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Middleware from "../Middleware.ts"
 import { GuardrailTripped } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { assertCheck } from "./internal/checks.ts"
+import { instructions } from "./internal/instructions.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 import { isOfLoop } from "../internal/input.ts"
 import * as Notes from "../internal/notes.ts"
@@ -127,10 +129,10 @@ export const input = <E, R>(
         return next(run)
       }),
     model: (request, next) =>
-      Effect.flatMap(inputs, (state) => {
+      Effect.flatMap(Effect.all([inputs, instructions]), ([state, own]) => {
         if (state === undefined) return next(request)
         readNoted(state, request.prompt, noteName)
-        const unchecked = uncheckedOf(state, request.prompt)
+        const unchecked = uncheckedOf(state, request.prompt, own)
         const changed = withReplaced(request, state)
         if (unchecked === undefined) return next(changed)
         const note = (text: string) => {
@@ -187,12 +189,26 @@ const readNoted = ({ replaced }: Inputs, { content }: Prompt.Prompt, noteName: s
 }
 
 /** The conversation that is to be checked; `undefined` where the user has said nothing since. */
-const uncheckedOf = ({ given, replaced, seen }: Inputs, prompt: Prompt.Prompt): Prompt.Prompt | undefined => {
+const uncheckedOf = (
+  { given, replaced, seen }: Inputs,
+  prompt: Prompt.Prompt,
+  own: ReadonlyArray<Prompt.SystemMessage>
+): Prompt.Prompt | undefined => {
   const asSent = ({ content }: Prompt.Prompt) => content.map((message) => replaced.get(message) ?? message)
-  if (given !== undefined) return Prompt.fromMessages(asSent(given))
+  if (given !== undefined) {
+    // What middleware further out has changed, such as a redaction, is checked as it was changed.
+    return Prompt.fromMessages(isWithin(prompt, given) ? asSent(given) : asSent(prompt).slice(own.length))
+  }
   const added = prompt.content.filter((message) => message.role === "user" && !seen.has(message))
   if (added.every(isOfLoop)) return undefined
   return Prompt.fromMessages(asSent(prompt).filter(({ role }) => role !== "system"))
+}
+
+/** True where a conversation has the messages of another one, in their order. */
+const isWithin = (prompt: Prompt.Prompt, { content }: Prompt.Prompt): boolean => {
+  let at = 0
+  for (const message of prompt.content) if (Equal.equals(message, content[at])) at++
+  return at === content.length
 }
 
 const noteChecked = (state: Inputs, { content }: Prompt.Prompt): void => {

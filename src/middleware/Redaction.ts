@@ -4,7 +4,8 @@
  * and so are those of what middleware further in adds to a request, such as a memory that is recalled: `[ADDED_EMAIL_1]`.
  *
  * It changes what is sent; the transcript keeps everything. What the model says itself stays as it says it, placeholders included.
- * Put it before other middleware that calls models, such as `Compaction` or `Replan`: what is further in sees placeholders only.
+ * Put it before other middleware that calls models, such as `Compaction`, `Replan` or `Guardrail.input`: what is further in sees
+ * placeholders only. The judge of a `Goal` and checks of tools are given what the run has, so give those that are agents one of their own.
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"

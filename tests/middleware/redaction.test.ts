@@ -7,6 +7,7 @@ import {
   Agent,
   AgentTool,
   Approvals,
+  Guardrail,
   Memory,
   MemoryStore,
   Middleware,
@@ -80,6 +81,21 @@ describe("a redaction", () => {
         )
       )
     )
+  })
+
+  it.effect("has a guardrail further in check what is sent", () => {
+    const judge = Agent.make("judge", { output: Guardrail.Verdict })
+    const agent = Agent.make("agent", {
+      instructions: "Be brief.",
+      middleware: [redaction(), Guardrail.input("manners", judge, { hold: true })]
+    })
+    return Effect.gen(function* () {
+      yield* agent.run("I am ada@example.com.")
+      const all = (yield* calls).map(({ prompt }) => sent(prompt).join(""))
+      assert.notInclude(all.join(""), "ada@example.com")
+      assert.include(all[0], "I am [EMAIL_1].")
+      assert.notInclude(all[0], "Be brief.")
+    }).pipe(Effect.provide(TestModel.layer([TestModel.json({ _tag: "Pass" }), "done"])))
   })
 
   it.effect("of all agents of a program sends no value that the middleware of one adds", () => {

@@ -3,7 +3,7 @@
  * notes on the answer that follows what was compacted, so that later steps and runs send the same.
  *
  * Policies are applied in their order until the conversation fits. None of them parts a tool call from its result, or leaves out
- * the system message, the first message of the user, pinned messages, or the step under way.
+ * the system message, the first message of the user and what the user said last, pinned messages, or the step under way.
  *
  * Tokens are those that the provider has counted, and for what is new those of `gpt-tokenizer` where it is installed
  * (`npm install gpt-tokenizer`), or of your own tokenizer; otherwise, and under `Effect.runSync`, four bytes count as one. Long

@@ -314,6 +314,25 @@ describe("what is kept", () => {
       }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("look", {}), "done"])))
   )
 
+  it.effect.each(["dropOldest", "summarise"] as const)(
+    "is what the user said last, however many steps came after it, by %s",
+    (name) => {
+      const read = AgentTool.fromFunction("read", { description: "Reads", execute: () => words(200) })
+      const by = Runner.make("by", { run: () => Effect.succeed("a summary") })
+      const policies = { dropOldest: Compaction.dropOldest, summarise: Compaction.summarise({ keepTurns: 1, by }) }
+      const compaction = Compaction.make({ window: 1_500, tokenizer: quarter, policies: [policies[name]] })
+      const agent = Agent.make("agent", { middleware: [compaction], tools: [read] })
+      return Effect.gen(function* () {
+        const history = [user("hello"), answer("hi"), user("count the commas"), user("in all pages")]
+        const { transcript } = yield* agent.result(history)
+        assert.isAbove(Compaction.marks(transcript).length, 0)
+        for (const { prompt } of yield* calls) assert.match(plain(prompt), /count the commas.*in all pages/)
+      }).pipe(
+        Effect.provide(TestModel.layer([...Array.from({ length: 9 }, () => TestModel.toolCall("read", {})), "done"]))
+      )
+    }
+  )
+
   it.effect("is not the first message of the user where that is allowed", () =>
     Effect.gen(function* () {
       yield* Agent.make("agent", { middleware: [dropping({ keepFirst: false })] }).run(conversation(8))

@@ -139,7 +139,8 @@ const compact = Effect.fnUntraced(function* (
   const info: PolicyInfo = {
     count: counter.messages,
     countText: counter.text,
-    keeping,
+    // Policies of users may leave it out.
+    keeping: { ...keeping, keepLast: true },
     window: Math.min(window, state.window)
   }
   // What is not of the messages, such as tools, stays as it is.

@@ -1,5 +1,6 @@
 /** The units of a conversation: what has to stay together, and what must not be left out. */
 import type * as Prompt from "effect/ai/Prompt"
+import { isOfLoop } from "../../../internal/input.ts"
 import * as Notes from "../../../internal/notes.ts"
 
 type Messages = ReadonlyArray<Prompt.Message>
@@ -16,6 +17,8 @@ export interface Unit {
 /** What is always kept, in addition to the system message and the step under way. */
 export interface Keeping {
   readonly keepFirst: boolean
+  /** Whether what the user said last is kept too: without it a model does not know what it is working on. Default false. */
+  readonly keepLast?: boolean
   readonly pinned: (message: Prompt.Message) => boolean
 }
 
@@ -34,7 +37,7 @@ export const kindOf = (message: Prompt.Message): "summary" | "left-out" | undefi
 }
 
 /** The units of messages, in their order. */
-export const unitsOf = (messages: Messages, { keepFirst, pinned }: Keeping): ReadonlyArray<Unit> => {
+export const unitsOf = (messages: Messages, { keepFirst, keepLast, pinned }: Keeping): ReadonlyArray<Unit> => {
   const groups: Array<Array<Prompt.Message>> = []
   let before: Prompt.Message | undefined
   for (const message of messages) {
@@ -44,13 +47,24 @@ export const unitsOf = (messages: Messages, { keepFirst, pinned }: Keeping): Rea
     before = message
   }
   const first = messages.find((message) => message.role === "user" && kindOf(message) === undefined)
+  const last = new Set(keepLast === true ? lastOfUser(messages) : [])
   return groups.map((group): Unit => {
     const kind = group.length === 1 ? kindOf(group[0]!) : undefined
     const isKept = group.some(
-      (message) => message.role === "system" || (keepFirst && message === first) || pinned(message)
+      (message) => message.role === "system" || (keepFirst && message === first) || last.has(message) || pinned(message)
     )
     return { messages: group, isKept, isSummary: kind === "summary" }
   })
+}
+
+/** What the user said last, in one message or in several. */
+const lastOfUser = (messages: Messages): Messages => {
+  const isOfUser = (message: Prompt.Message) =>
+    message.role === "user" && kindOf(message) === undefined && !isOfLoop(message)
+  const end = messages.findLastIndex(isOfUser) + 1
+  let start = end
+  while (start > 0 && isOfUser(messages[start - 1]!)) start--
+  return messages.slice(start, end)
 }
 
 /**

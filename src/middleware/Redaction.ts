@@ -67,7 +67,7 @@ class Placeholders {
       if (!this.#values.has(placeholder)) this.#foreign.add(placeholder)
     }
     return this.#find(text, (name, value) => {
-      const known = this.#others?.#byValue.get(value) ?? this.#byValue.get(value)
+      const known = this.#others?.placeholderOf(value) ?? this.placeholderOf(value)
       if (known !== undefined) return known
       const placeholder = this.#next(name)
       this.#byValue.set(value, placeholder)
@@ -83,6 +83,10 @@ class Placeholders {
       const placeholder = `[${this.#prefix}${name}_${count}]`
       if (!this.#foreign.has(placeholder)) return placeholder
     }
+  }
+
+  placeholderOf(value: string): string | undefined {
+    return this.#byValue.get(value)
   }
 
   valueOf(placeholder: string): string | undefined {

@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { assertName } from "../../internal/definition.ts"
+import { elsewhere } from "../../internal/elsewhere.ts"
+import { formOf } from "../../internal/journaled.ts"
 import { always } from "../../internal/runnerSchemas.ts"
 import { aFunction } from "../../internal/structure.ts"
 import * as Runner from "../../Runner.ts"
-import type { AcpAgentError } from "./internal/acp/acpError.ts"
+import { AcpAgentError } from "./internal/acp/acpError.ts"
 import { specOf } from "./internal/acp/agentSpec.ts"
 
 export { AcpAgentError } from "./internal/acp/acpError.ts"
@@ -82,12 +84,13 @@ export type AcpAgent = Runner.Runner<string, string, AcpAgentError, never>
 export const make = (name: string, options: Options): AcpAgent => {
   assertName("an agent of ACP", name, 'Give it a name: AcpAgent.make("coder", { command: "..." })')
   const spec = specOf(name, options)
+  const forms = { output: formOf(Schema.String), error: formOf(AcpAgentError) }
   return Runner.fromDefinition<string, string, AcpAgentError, never>(name, options.description, {
     body: (input, state) =>
       Effect.flatMap(
         // Loaded with the first run: processes are Node's.
         Effect.promise(() => import("./internal/acp/agentRun.ts")),
-        (agent) => agent.run(spec, input, state)
+        (agent) => elsewhere(state, forms, agent.run(spec, input, state))
       ),
     input: always(Schema.String),
     output: always(Schema.String),

@@ -101,8 +101,10 @@ export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
         const budget: Budget = {
           left: () => maxTokens - account.tokens,
           spend: (usage) => {
-            account.tokens += (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)
+            const tokens = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)
+            account.tokens += tokens
             state?.bill.addUsage(usage)
+            state?.budget?.charge({ tokens, cost: 0, isUnpriced: true }, state.info.path)
           }
         }
         const own = Context.make(Budget, budget).pipe(Context.add(AskingServer, server))

@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { elsewhere } from "../../../internal/elsewhere.ts"
+import { formOf } from "../../../internal/journaled.ts"
 import { always } from "../../../internal/runnerSchemas.ts"
 import type { RunState } from "../../../internal/runState.ts"
 import { aFunction } from "../../../internal/structure.ts"
@@ -103,9 +105,11 @@ export const agentOf = (url: string, options: Options): Effect.Effect<RemoteAgen
     )
   })
 
+const forms = { output: formOf(Schema.String), error: formOf(RemoteAgentError) }
+
 const runnerOf = (target: Target, description: string | undefined): RemoteAgent =>
   Runner.fromDefinition<string, string, RemoteAgentError, never>(target.agent, description, {
-    body: (input, state) => run(target, input, state),
+    body: (input, state) => elsewhere(state, forms, run(target, input, state)),
     input: always(Schema.String),
     output: always(Schema.String),
     observers: [],

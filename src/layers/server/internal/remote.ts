@@ -1,10 +1,14 @@
 /** Runners on a server as runners here: each run is a request, and the events of a stream are those of the server. */
 import * as Effect from "effect/Effect"
 import * as Response from "effect/ai/Response"
+import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { elsewhere } from "../../../internal/elsewhere.ts"
+import { type Form, formOf, plain } from "../../../internal/journaled.ts"
 import { codec } from "../../../internal/jsonForm.ts"
+import { schemaOf } from "../../../internal/knownErrors.ts"
 import { always, conversation, inputOf, outputOf, takesText } from "../../../internal/runnerSchemas.ts"
 import type { RunState } from "../../../internal/runState.ts"
 import { aFunction } from "../../../internal/structure.ts"
@@ -52,13 +56,41 @@ export const remote = (name: string, given: unknown, options: ClientOptions): Er
     encode: encoderOf(subject, input),
     decode: output === undefined ? (value) => value : decoderOf(subject, output)
   }
+  const forms = {
+    output: output === undefined ? (plain as Form<unknown>) : formOf(output as Schema.Codec<unknown, unknown>),
+    error: errorForm(options.errors ?? [])
+  }
   return Runner.fromDefinition<unknown, unknown, unknown, never>(runner.name, runner.description, {
-    body: (value, state) => (state.events.streaming ? streamed(target, value, state) : whole(target, value, state)),
+    body: (value, state) =>
+      elsewhere(state, forms, state.events.streaming ? streamed(target, value, state) : whole(target, value, state)),
     input: always(input),
     output: always(output),
     observers: [],
     structure: aFunction
   })
+}
+
+/** The errors of runs as they are kept. One that is known on neither side is not. */
+const errorForm = (known: ReadonlyArray<Schema.Top>): Form<unknown> => {
+  const schemasOf = (error: unknown): ReadonlyArray<Schema.Top> => {
+    const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : ""
+    const own = schemaOf(tag)
+    return own === undefined ? [RemoteError, ...known] : [own, ...known]
+  }
+  return {
+    encode: (error) => {
+      const schema = schemasOf(error).find((one) => Schema.is(one)(error))
+      return schema === undefined ? undefined : formOf(schema as Schema.Codec<unknown, unknown>).encode(error)
+    },
+    decode: (json) => {
+      for (const schema of schemasOf(json)) {
+        const form = Schema.toCodecJson(schema as Schema.Codec<unknown, unknown>)
+        const decoded = Schema.decodeUnknownOption(form)(json)
+        if (decoded._tag === "Some") return decoded.value
+      }
+      throw new Error("the error of a run on a server is not one that its client knows")
+    }
+  }
 }
 
 const encoderOf = (subject: string, schema: Schema.Top | undefined) => {

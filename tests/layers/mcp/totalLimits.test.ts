@@ -6,7 +6,7 @@ import {
 } from "@modelcontextprotocol/sdk/types.js"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { Effect, Layer, Stream } from "effect"
-import { Agent, Approvals, Mcp, OpenAi, type RunEvent, TestModel } from "troupe"
+import { Agent, Approvals, Mcp, OpenAi, type RunEvent, Runner, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
 import { inProcess, type Listed, text } from "../../support/mcpInProcess.ts"
 import { collectLogs } from "../../support/mcpRaw.ts"
@@ -201,6 +201,18 @@ describe("a server that asks for answers of the model", () => {
     expect(many.output).toContain("10 answered")
     expect(many.output).toContain("at most 10 requests are answered in one call of a tool")
     expect(many.usage.inputTokens.total).toBeGreaterThan(few.usage.inputTokens.total!)
+  })
+
+  it("is counted in the budgets of the run", async () => {
+    let calls = 0
+    const Sampled = TestModel.layer(() => `hi ${++calls}`, { unused: "ignore" })
+    const Servers = Mcp.layer({ servers: { s: { server: asking(200) } }, sampling: Mcp.sampleWithModel })
+    const Model = TestModel.layer([TestModel.toolCall("ask", {}), "done"], { unused: "ignore" })
+    const limited = Runner.withBudget(Agent.make("a", { tools: [Mcp.tools()] }), { tokens: 40 })
+    const live = Layer.mergeAll(Layer.provide(Servers, Sampled), Model)
+    const error = await Effect.runPromise(Effect.flip(limited.run("x")).pipe(Effect.provide(live)))
+    expect(error._tag).toBe("BudgetExceeded")
+    expect(calls).toBeLessThan(5)
   })
 
   it("gets as many as the program says, by requests and by tokens", async () => {

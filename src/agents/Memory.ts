@@ -121,12 +121,6 @@ export const tools = (options: {
   ]
 }
 
-/** What was recalled for the run, to be sent with each of its model calls. */
-const Recalled: Context.Reference<Prompt.UserMessage | undefined> = Context.Reference<Prompt.UserMessage | undefined>(
-  "troupe/Memory/Recalled",
-  { defaultValue: () => undefined }
-)
-
 /**
  * Recalls what fits the user's last message, once for each run, and sends it at the end of every model call, as data that is not
  * to be followed. It is not part of the conversation, so it is not kept with it. `limit` (default 5) bounds how many texts, and
@@ -143,11 +137,16 @@ export const recall = (options: {
 }): Middleware.Middleware<StoreError, MemoryStore> => {
   assertNamespace("Memory.recall", options, knownOfRecall)
   const { limit = 5, namespace } = options
+  /** What was recalled for the run, to be sent with each of its model calls. Each middleware has its own. */
+  const Recalled = Context.Reference<Prompt.UserMessage | undefined>(
+    `troupe/Memory/Recalled/${globalThis.crypto.randomUUID()}`,
+    { defaultValue: () => undefined }
+  )
   return Middleware.make("memory", {
     run: (run, next) => {
       const query = Transcript.turns(run.prompt).at(-1)?.user ?? ""
       return Effect.flatMap(search(query, { namespace, limit }), (found) =>
-        found.length === 0 ? next(run) : Effect.provideService(next(run), Recalled, asData(found))
+        Effect.provideService(next(run), Recalled, found.length === 0 ? undefined : asData(found))
       )
     },
     model: (request, next) =>

@@ -113,12 +113,14 @@ const removeOthers = (
       const start = `${id}#`
       for (let after = start; ;) {
         const page = yield* store.list(namespace, 500, after)
-        const own = page.map(({ key }) => key).filter((key) => key.startsWith(start))
+        const found = page.map(({ key }) => key).filter((key) => key.startsWith(start))
+        // The id of another document can begin with this one, as the address of a section does with that of its page.
+        const own = found.filter((key) => /^\d+$/.test(key.slice(start.length)))
         yield* store.remove(
           namespace,
           own.filter((key) => !keys.has(key))
         )
-        if (own.length < page.length || page.length < 500) return
+        if (found.length < page.length || page.length < 500) return
         after = page.at(-1)!.key
       }
     })

@@ -2,7 +2,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { AiError, EmbeddingModel, type Prompt } from "effect/ai"
-import { Agent, Memory, type MemoryStore, Rag, Telemetry, TestModel } from "troupe"
+import { Agent, AgentTool, Memory, type MemoryStore, Rag, Telemetry, TestModel } from "troupe"
 
 type Store = Layer.Layer<MemoryStore.MemoryStore, unknown>
 
@@ -234,6 +234,49 @@ export const memoryLaws = (store: Store): void => {
         ["user", "assistant", "tool", "assistant"]
       )
       assert.notInclude(JSON.stringify(seen.transcript.content.filter(({ role }) => role === "user")), "anchovies")
+    })
+  )
+
+  law("what is recalled from several namespaces is each sent once, and to no agent of another one", () =>
+    Effect.gen(function* () {
+      const [user, project, other] = [fresh(), fresh(), fresh()]
+      yield* Memory.put({ namespace: user, key: "k", text: "olives of the user" })
+      yield* Memory.put({ namespace: project, key: "k", text: "olives of the project" })
+      const inner = Agent.make("inner", { description: "Helps", middleware: [Memory.recall({ namespace: other })] })
+      const agent = Agent.make("outer", {
+        middleware: [Memory.recall({ namespace: user }), Memory.recall({ namespace: project })],
+        tools: [AgentTool.fromRunner(inner)]
+      })
+      const script = [TestModel.toolCall("inner", { input: "olives?" }), "none", "done"]
+      yield* Effect.gen(function* () {
+        yield* agent.run("olives?")
+        const { calls } = yield* TestModel.TestModel
+        const recalled = (yield* calls).map(({ prompt }) =>
+          [...JSON.stringify(prompt.content).matchAll(/olives of the (\w+)/g)].map(([, of]) => of)
+        )
+        assert.deepStrictEqual(recalled, [["user", "project"], [], ["user", "project"]])
+      }).pipe(Effect.provide(TestModel.layer(script)))
+    })
+  )
+
+  law("documents whose ids begin alike are apart", () =>
+    Effect.gen(function* () {
+      const namespace = fresh()
+      const ids = ["https://example.com/page", "https://example.com/page#intro", "https://example.com/page#2"]
+      yield* Rag.ingest(
+        ids.map((id) => ({ id, text: "Some words." })),
+        { namespace }
+      )
+      yield* Rag.ingest([{ id: ids[0]!, text: "Other words." }], { namespace })
+      assert.strictEqual((yield* Memory.list({ namespace })).length, 3)
+      yield* Rag.remove(ids[0]!, { namespace })
+      assert.deepStrictEqual(
+        keysOf(yield* Memory.list({ namespace })).toSorted(),
+        ids
+          .slice(1)
+          .map((id) => `${id}#1`)
+          .toSorted()
+      )
     })
   )
 

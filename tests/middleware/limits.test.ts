@@ -138,6 +138,45 @@ describe("a circuit breaker", () => {
   )
 })
 
+describe("a run nested in a model call, such as that of a judge", () => {
+  const judge = Agent.make("judge", { output: Guardrail.Verdict, retry: "none" })
+  const judged = Agent.make("judged", {
+    retry: "none",
+    middleware: [Guardrail.input("manners", judge, { hold: true })]
+  })
+  const pass = TestModel.json({ _tag: "Pass" })
+
+  it.effect("takes the limit of all agents once for each call", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* judged.run("go"), "done")
+    }).pipe(
+      Effect.provide(
+        Middleware.layer(RateLimit.make({ requests: 2, per: "1 minute", onExceeded: "fail" })).pipe(
+          Layer.provide(RateLimiter.layer),
+          Layer.provide(RateLimiter.layerStoreMemory)
+        )
+      ),
+      Effect.provide(TestModel.layer([pass, "done"]))
+    )
+  )
+
+  it.effect("closes the circuit of all agents again", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* Effect.flip(judged.run("go")))._tag, "ModelError")
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* judged.run("go"), "done")
+    }).pipe(
+      Effect.provide(
+        Middleware.layer(CircuitBreaker.make()).pipe(
+          Layer.provide(Breaker.layer({ tripPolicy: Breaker.consecutive(1), openDuration: "1 second" })),
+          Layer.provide(Breaker.layerStoreMemory())
+        )
+      ),
+      Effect.provide(TestModel.layer([down, pass, "done"]))
+    )
+  )
+})
+
 describe("a response cache", () => {
   const cache = (options: ResponseCache.Options = {}) =>
     Middleware.layer(ResponseCache.make(options)).pipe(Layer.provide(Persistence.layerMemory))

@@ -42,6 +42,10 @@ export interface Step {
 /** Calls the model through middleware. The usage of the turn is that of all calls that were made. */
 export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
   Effect.withFiber((fiber) => {
+    // Those of a call around this run, such as one whose guardrail it is, count for that call alone.
+    if (fiber.getRef(CurrentWrappers).length > 0) {
+      return Effect.provideService(callThrough(self), CurrentWrappers, [])
+    }
     const { info } = self.state
     const { step, toolChoice, toolkit } = self.request
     // The loop's own goes on growing, and a middleware can keep what it is given.

@@ -12,10 +12,10 @@ import * as Middleware from "../Middleware.ts"
 import { GuardrailTripped } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { assertCheck } from "./internal/checks.ts"
-import { instructions } from "./internal/instructions.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 import { isOfLoop } from "../internal/input.ts"
 import * as Notes from "../internal/notes.ts"
+import { CurrentState } from "../internal/runState.ts"
 
 /** What a check says. As a schema it is the `output` of an agent that checks. */
 export const Verdict = Schema.Union([
@@ -129,10 +129,10 @@ export const input = <E, R>(
         return next(run)
       }),
     model: (request, next) =>
-      Effect.flatMap(Effect.all([inputs, instructions]), ([state, own]) => {
+      Effect.flatMap(Effect.all([inputs, CurrentState]), ([state, run]) => {
         if (state === undefined) return next(request)
         readNoted(state, request.prompt, noteName)
-        const unchecked = uncheckedOf(state, request.prompt, own)
+        const unchecked = uncheckedOf(state, request.prompt, run?.instructions)
         const changed = withReplaced(request, state)
         if (unchecked === undefined) return next(changed)
         const note = (text: string) => {
@@ -192,12 +192,12 @@ const readNoted = ({ replaced }: Inputs, { content }: Prompt.Prompt, noteName: s
 const uncheckedOf = (
   { given, replaced, seen }: Inputs,
   prompt: Prompt.Prompt,
-  own: ReadonlyArray<Prompt.SystemMessage>
+  own: Prompt.SystemMessage | undefined
 ): Prompt.Prompt | undefined => {
   const asSent = ({ content }: Prompt.Prompt) => content.map((message) => replaced.get(message) ?? message)
   if (given !== undefined) {
     // What middleware further out has changed, such as a redaction, is checked as it was changed.
-    return Prompt.fromMessages(isWithin(prompt, given) ? asSent(given) : asSent(prompt).slice(own.length))
+    return Prompt.fromMessages(isWithin(prompt, given) ? asSent(given) : asSent(prompt).slice(own === undefined ? 0 : 1))
   }
   const added = prompt.content.filter((message) => message.role === "user" && !seen.has(message))
   if (added.every(isOfLoop)) return undefined

@@ -57,6 +57,10 @@ export interface Result<out Output> {
   readonly runId: string
   /** Summed over the run and every run nested in it. */
   readonly usage: Response.Usage
+  /**
+   * What that cost in US dollars, by `Prices`; `undefined` where the price of a part of it is not known, or no usage is reported.
+   */
+  readonly cost: number | undefined
   /** Steps taken, nested runs included. */
   readonly steps: number
   /**
@@ -321,6 +325,7 @@ export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, 
         output,
         runId: state!.info.runId,
         usage: state!.bill.usage,
+        cost: state!.bill.cost,
         steps: state!.bill.steps,
         transcript: Prompt.fromMessages(state!.transcript!.said.messages),
         transcripts: state!.transcript!.members.map(({ messages, path }) => ({

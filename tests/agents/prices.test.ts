@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { calcPrice, findProvider } from "@pydantic/genai-prices"
 import { Effect } from "effect"
 import { Response } from "effect/ai"
-import { Prices } from "troupe"
+import { Agent, AgentTool, Prices, TestModel } from "troupe"
 
 const usage = (input: number, output: number, cacheRead?: number, cacheWrite?: number): Response.Usage =>
   new Response.Usage({
@@ -85,6 +85,29 @@ describe("prices", () => {
         Prices.layerGenaiPrices
       )
       assert.deepStrictEqual(yield* loaded, [2, 0])
+    })
+  )
+
+  const reply = (text: string) => ({ text, usage: { inputTokens: { total: 1_000_000 }, outputTokens: { total: 500_000 } } })
+
+  it.effect("make the cost of a result, nested runs included", () =>
+    Effect.gen(function* () {
+      const helper = Agent.make("helper", { description: "Helps" })
+      const lead = Agent.make("lead", { tools: [AgentTool.fromRunner(helper)] })
+      const script = [TestModel.toolCall("helper", { input: "Help." }), reply("Here you are."), reply("Done.")]
+      const { cost } = yield* lead
+        .result("Get help.")
+        .pipe(
+          Effect.provide([TestModel.layer(script), Prices.layer({ "troupe-test:*": { input: 0.5, output: 2 } })])
+        )
+      assert.closeTo(cost ?? -1, 3, 0.001)
+    })
+  )
+
+  it.effect("leave the cost of a result out where one is not known", () =>
+    Effect.gen(function* () {
+      const { cost } = yield* Agent.make("clerk", {}).result("Hi").pipe(Effect.provide(TestModel.layer([reply("Hello")])))
+      assert.isUndefined(cost)
     })
   )
 })

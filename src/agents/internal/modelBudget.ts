@@ -50,13 +50,13 @@ export const chargeAttempt = (state: RunState, model: ResolvedModel, usage: Resp
 }
 
 /**
- * What an answer has cost, in US dollars; `undefined` where its usage or the price of its model is not known, and in a run whose
- * events nothing reads, for which no table of prices is loaded.
+ * What an answer has cost, in US dollars; `undefined` where its usage or the price of its model is not known, and in a run of which
+ * only the output is asked for, for which no table of prices is loaded.
  */
 export const priceOf = (state: RunState, model: ResolvedModel, turn: Turn): Effect.Effect<number | undefined> =>
-  state.events.silent
-    ? Effect.undefined
-    : Effect.withFiber((fiber) => Effect.succeed(priceIn(fiber, state, model, turn)))
+  state.events.recording
+    ? Effect.withFiber((fiber) => Effect.succeed(priceIn(fiber, state, model, turn)))
+    : Effect.undefined
 
 const priceIn = (
   fiber: Fiber.Fiber<unknown, unknown>,
@@ -65,7 +65,7 @@ const priceIn = (
   turn: Turn
 ): number | undefined => {
   const { inputTokens, outputTokens } = turn.usage
-  if (events.silent || (inputTokens.total === undefined && outputTokens.total === undefined)) return undefined
+  if (!events.recording || (inputTokens.total === undefined && outputTokens.total === undefined)) return undefined
   const { cost, isUnpriced } = meterOf(fiber, model).amountOf(turn.usage, turn)
   return isUnpriced ? undefined : cost
 }

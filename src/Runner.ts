@@ -883,9 +883,7 @@ export type Suspended = Prompt.RawInput | typeof Prompt.Prompt.Encoded
 
 const transcriptOf = (subject: string, transcript: Suspended): Prompt.Prompt => {
   try {
-    return Prompt.isPrompt(transcript) || typeof transcript === "string" || !("content" in transcript)
-      ? toPrompt(transcript)
-      : toPrompt(transcript.content)
+    return toPrompt(transcript)
   } catch {
     const holds = Predicate.hasProperty(transcript, "transcript")
     const problem = holds

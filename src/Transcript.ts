@@ -36,6 +36,9 @@ export interface Turn {
 
 type Messages = ReadonlyArray<Prompt.Message>
 
+/** A conversation: an input of an agent, or an encoded transcript, as terminal events have it. */
+export type Conversation = Prompt.RawInput | typeof Prompt.Prompt.Encoded
+
 /**
  * The tool calls of a conversation with their results, in the order of the calls. Throws for an input that is not a
  * conversation, as `Prompt.make` does.
@@ -50,16 +53,16 @@ type Messages = ReadonlyArray<Prompt.Message>
  *   return Transcript.toolCalls(transcript).map(({ tool, status }) => `${tool}: ${status}`)
  * }).pipe(Effect.provide(DemoModel.layer))
  */
-export const toolCalls = (transcript: Prompt.RawInput): ReadonlyArray<ToolCall> => callsIn(messagesOf(transcript))
+export const toolCalls = (transcript: Conversation): ReadonlyArray<ToolCall> => callsIn(messagesOf(transcript))
 
 /** The text of the last answer; empty where the conversation has no answer. */
-export const answer = (transcript: Prompt.RawInput): string => answerIn(messagesOf(transcript))
+export const answer = (transcript: Conversation): string => answerIn(messagesOf(transcript))
 
 /**
  * The conversation in turns: each begins with what the user said after an answer. Messages before the first one of the
  * user belong to the first turn.
  */
-export const turns = (transcript: Prompt.RawInput): ReadonlyArray<Turn> => {
+export const turns = (transcript: Conversation): ReadonlyArray<Turn> => {
   const all: Array<Array<Prompt.Message>> = []
   let before: Prompt.Message["role"] | undefined
   for (const message of messagesOf(transcript)) {
@@ -77,7 +80,7 @@ export const turns = (transcript: Prompt.RawInput): ReadonlyArray<Turn> => {
 }
 
 /** The model's reasoning, one text for each answer that has some. Not all providers return it. */
-export const reasoning = (transcript: Prompt.RawInput): ReadonlyArray<string> =>
+export const reasoning = (transcript: Conversation): ReadonlyArray<string> =>
   messagesOf(transcript).flatMap((message) => {
     if (message.role !== "assistant") return []
     const text = message.content.flatMap((part) => (part.type === "reasoning" ? [part.text] : [])).join("")
@@ -85,14 +88,14 @@ export const reasoning = (transcript: Prompt.RawInput): ReadonlyArray<string> =>
   })
 
 /** The files of a conversation, those of the user and those of answers. */
-export const files = (transcript: Prompt.RawInput): ReadonlyArray<Prompt.FilePart> =>
+export const files = (transcript: Conversation): ReadonlyArray<Prompt.FilePart> =>
   messagesOf(transcript).flatMap((message) =>
     message.role === "user" || message.role === "assistant"
       ? (message.content as ReadonlyArray<Prompt.Part>).filter((part) => part.type === "file")
       : []
   )
 
-const messagesOf = (transcript: Prompt.RawInput): Messages => toPrompt(transcript).content
+const messagesOf = (transcript: Conversation): Messages => toPrompt(transcript).content
 
 const textsOf = (message: Prompt.Message): ReadonlyArray<string> =>
   typeof message.content === "string"

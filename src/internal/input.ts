@@ -21,12 +21,21 @@ export const isMessage = (value: unknown): boolean =>
   Predicate.hasProperty(value, "role") && Predicate.hasProperty(value, "content")
 
 /**
+ * The messages of a transcript as `JSON.parse` gives it, and as terminal events have it; `undefined` for any other value. An agent
+ * takes it as it is: a transcript that was kept as JSON is of any type to the compiler.
+ */
+export const encodedMessages = (input: unknown): ReadonlyArray<Prompt.MessageEncoded> | undefined =>
+  Predicate.hasProperty(input, "content") && Array.isArray(input.content) && !isMessage(input) && !Prompt.isPrompt(input)
+    ? input.content
+    : undefined
+
+/**
  * The prompt of an input. Throws as `Prompt.make` does for what is not a conversation. Messages that are decoded already, as
  * those of an earlier transcript are, are taken as they are: a conversation that goes on is not decoded again in each turn.
  */
-export const toPrompt = (input: Prompt.RawInput): Prompt.Prompt => {
+export const toPrompt = (input: Prompt.RawInput | typeof Prompt.Prompt.Encoded): Prompt.Prompt => {
   if (typeof input === "string" || Prompt.isPrompt(input)) return Prompt.make(input)
-  const items: ReadonlyArray<unknown> = [...input]
+  const items: ReadonlyArray<unknown> = encodedMessages(input) ?? [...(input as Iterable<Prompt.MessageEncoded>)]
   const others = items.filter((item) => !isDecoded(item)) as Array<Prompt.MessageEncoded>
   if (others.length === 0) return Prompt.fromMessages(items as ReadonlyArray<Prompt.Message>)
   if (others.length === items.length) return Prompt.make(others)
@@ -36,7 +45,13 @@ export const toPrompt = (input: Prompt.RawInput): Prompt.Prompt => {
 }
 
 const isDecoded = (item: unknown): item is Prompt.Message =>
-  Prompt.isMessage(item) && (item.role === "system" || item.content.every(Prompt.isPart))
+  Prompt.isMessage(item) && (item.role === "system" || item.content.every(isDecodedPart))
+
+/** `JSON.stringify` of a message keeps its marks, and not the bytes of a file. */
+const isDecodedPart = (part: unknown): boolean =>
+  Prompt.isPart(part) && (part.type !== "file" || !Predicate.isObject(part.data) || isFileData(part.data))
+
+const isFileData = (data: object): boolean => data instanceof Uint8Array || data instanceof URL
 
 const ofLoop = new WeakSet<Prompt.Message>()
 

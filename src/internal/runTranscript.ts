@@ -6,7 +6,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Equal from "effect/Equal"
 import * as MutableHashSet from "effect/MutableHashSet"
 import * as Predicate from "effect/Predicate"
-import { isMessage, toPrompt } from "./input.ts"
+import { encodedMessages, isMessage, toPrompt } from "./input.ts"
 
 type Messages = ReadonlyArray<Prompt.Message>
 
@@ -133,7 +133,8 @@ export const asView = <M extends Prompt.Message>(message: M): M => {
 /** The messages of an input; none where it is not a conversation. */
 const messagesOf = (input: unknown): Messages => {
   if (Prompt.isPrompt(input)) return input.content
-  if (typeof input !== "string" && !(Array.isArray(input) && input.length > 0 && input.every(isMessage))) return []
+  const messages = encodedMessages(input) ?? input
+  if (typeof input !== "string" && !(Array.isArray(messages) && messages.length > 0 && messages.every(isMessage))) return []
   try {
     return toPrompt(input as Prompt.RawInput).content
   } catch {

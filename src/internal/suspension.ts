@@ -12,6 +12,7 @@ import { ClientTool, OutsideEvent, type WaitingFor } from "../services/Waiting.t
 import type { InvalidApproval } from "../RunError.ts"
 import { Carried } from "./budget.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
+import { encodedMessages } from "./input.ts"
 import { toJson } from "./json.ts"
 
 type Path = ReadonlyArray<string>
@@ -306,7 +307,8 @@ export const openCalls = (messages: ReadonlyArray<Prompt.Message>): ReadonlyArra
 
 /** The path of the agent that waits in an input; `undefined` when no agent of ours does. */
 export const waitingAt = (input: unknown): Path | undefined => {
-  const messages = Prompt.isPrompt(input) ? input.content : Array.isArray(input) ? messagesOf(input) : undefined
+  const encoded = encodedMessages(input) ?? input
+  const messages = Prompt.isPrompt(encoded) ? encoded.content : Array.isArray(encoded) ? messagesOf(encoded) : undefined
   return messages === undefined ? undefined : allOpen(messages).find(({ note }) => note !== undefined)?.note?.at
 }
 

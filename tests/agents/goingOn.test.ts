@@ -18,7 +18,8 @@ import {
   RunError,
   type RunEvent,
   Runner,
-  TestModel
+  TestModel,
+  Transcript
 } from "troupe"
 import { it } from "../support/edges.ts"
 
@@ -348,5 +349,42 @@ describe("an error that comes through a workflow has the conversation of its age
       yield* assertGoesOn(own, error.transcript)
       assert.include(json(error.transcript.content), "I have paid.")
     })
+  )
+})
+
+describe("a transcript that was kept as JSON", () => {
+  const agent = Agent.make("agent", { tools: tools().all })
+  const encode = Schema.encodeSync(Prompt.Prompt)
+  const rolesOf = ({ prompt }: { readonly prompt: Prompt.Prompt }) => prompt.content.map(({ role }) => role).join()
+  const image = Prompt.make([
+    { role: "user", content: [{ type: "file", mediaType: "image/png", data: new Uint8Array([1, 2, 3]) }] }
+  ])
+
+  it.effect("is an input as it is", () =>
+    Effect.gen(function* () {
+      const { transcript } = yield* agent.result(image)
+      const kept = JSON.parse(json(encode(transcript)))
+      assert.deepStrictEqual(encode((yield* agent.result(kept)).transcript).content.slice(0, 2), encode(transcript).content)
+      assert.strictEqual(Transcript.turns(kept).length, 1)
+      assert.strictEqual(yield* Chain.make("chain", [agent]).run(kept), "user,assistant")
+    }).pipe(Effect.provide(TestModel.layer(rolesOf)))
+  )
+
+  it.effect("goes on where it waits", () =>
+    Effect.gen(function* () {
+      const waits = yield* Effect.flip(agent.run("Ask.").pipe(Effect.provide(TestModel.layer([toolCall("asks", {})]))))
+      assert.ok(Predicate.isTagged(waits, "RunSuspended"))
+      const answered = Runner.answer(waits.transcript, { [waits.waitingFor[0]!.id]: Approvals.approve })
+      const kept = JSON.parse(json(encode(answered)))
+      assert.strictEqual(yield* agent.run(kept).pipe(Effect.provide(TestModel.layer(rolesOf))), "user,assistant,tool")
+    })
+  )
+
+  it.effect("is refused where the bytes of a file were lost", () =>
+    Effect.gen(function* () {
+      const refused = yield* Effect.flip(agent.run(JSON.parse(json(image))))
+      assert.ok(Predicate.isTagged(refused, "InvalidTranscript"))
+      assert.include(refused.message, '["data"]')
+    }).pipe(Effect.provide(TestModel.layer([])))
   )
 })

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import { kindOf } from "../../internal/definition.ts"
-import { toPrompt } from "../../internal/input.ts"
+import { encodedMessages, toPrompt } from "../../internal/input.ts"
 import { messageOf } from "../../internal/message.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Suspension from "../../internal/suspension.ts"
@@ -183,7 +183,8 @@ export const settled = (messages: ReadonlyArray<Prompt.Message>): Effect.Effect<
 /** The input as a prompt, or what is wrong with it: a program without types can give anything. */
 export const promptOf = (input: unknown): Prompt.Prompt | string => {
   try {
-    if (typeof input !== "string" && !Prompt.isPrompt(input) && !Predicate.isIterable(input)) {
+    const isKnown = typeof input === "string" || Prompt.isPrompt(input) || Predicate.isIterable(input)
+    if (!isKnown && encodedMessages(input) === undefined) {
       return `it is ${kindOf(input)}, not a text, a list of messages or a Prompt`
     }
     const prompt: unknown = toPrompt(input as Prompt.RawInput)

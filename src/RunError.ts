@@ -372,7 +372,12 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
     if (this.unpriced !== undefined) {
       return `${at(this.path)} has a budget of ${limit}, and the price of the model "${this.unpriced}" is not known, so ${at(this.by)} did not call it.${late} Give its price: Prices.layer({ "${this.unpriced}": { input, output } }), in US dollars for a million tokens, or limit tokens in place of cost.`
     }
-    const who = this.by.length > this.path.length ? `${at(this.by)} used it up` : "it is used up"
+    const isPartLeft = this.limit === "toolCalls" && this.used < this.allowed
+    const who = isPartLeft
+      ? `a step of ${at(this.by)} asked for more than is left, so none of its calls was made`
+      : this.by.length > this.path.length
+        ? `${at(this.by)} used it up`
+        : "it is used up"
     const used = this.limit === "time" ? "" : ` (used: ${limitText(this.limit, this.used)})`
     if (this.wasAsked === true) {
       return `${at(this.path)} has a budget of ${limit}, and ${who}${used}. It was asked for its answer, and its model went on calling tools.${late} Have the instructions say when to answer, or use another model.`

@@ -818,12 +818,12 @@ export type ConfiguredServices<G> =
  * `
  * const answer = Effect.flatMap(Agent.fromConfig(text, { tools: { add }, models: Models.layer }), (clerk) => clerk.run("2 + 40?"))
  */
-export const fromConfig = <const G extends Registry>(
+export const fromConfig = <const G extends Registry = {}>(
   text: string,
-  registry: G
+  registry?: G
 ): Effect.Effect<Agent<Schema.Json, ConfiguredError<G>, ConfiguredServices<G>>, ConfigInvalid> =>
   // The registry has the types of all that the text can name.
-  configured(text, registry) as Effect.Effect<
+  configured(text, registry ?? {}) as Effect.Effect<
     Agent<Schema.Json, ConfiguredError<G>, ConfiguredServices<G>>,
     ConfigInvalid
   >

@@ -13,7 +13,7 @@ import { format as formatNotes } from "./internal/recalled.ts"
 export interface SplitOptions {
   /** The most characters of a piece. Default 1200. */
   readonly size?: number | undefined
-  /** How many characters at the end of a piece the next one begins with. Default 150. */
+  /** How many characters at the end of a piece the next one begins with. Default 150, or an eighth of `size` where that is less. */
   readonly overlap?: number | undefined
 }
 
@@ -31,7 +31,8 @@ const ends = [/\n\s*\n/g, /\n/g, /[.!?]\s/g, /\s/g]
  * const pieces: ReadonlyArray<string> = Rag.split("A long text ...", { size: 800 })
  */
 export const split = (text: string, options: SplitOptions = {}): ReadonlyArray<string> => {
-  const { overlap = 150, size = 1200 } = options
+  const { size = 1200 } = options
+  const { overlap = Math.min(150, Math.floor(size / 8)) } = options
   if (!(Number.isInteger(size) && size >= 2 && Number.isInteger(overlap) && overlap >= 0 && overlap < size / 2)) {
     throw invalid(
       "Rag.split",

@@ -65,7 +65,9 @@ export type ToolSlot<T> = T extends AgentTool.Any | ToolSource.Any
               ? "An Effect is not a tool. Run it with yield* and give what it returns"
               : T extends AnyFunction
                 ? 'A function is not a tool. Write AgentTool.fromFunction("name", { description, execute })'
-                : Says<
+                : T extends ReadonlyArray<unknown>
+                  ? "A list is not a tool. Spread it: `tools: [...list, tool]`"
+                  : Says<
                     T,
                     "This is not a tool. Make one with AgentTool.fromFunction, or of a runner with AgentTool.fromRunner"
                   >

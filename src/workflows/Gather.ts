@@ -10,10 +10,11 @@ import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { at } from "../internal/place.ts"
 import { placesHere } from "../internal/runState.ts"
-import { assertOptions, namesOf } from "../internal/definition.ts"
+import { assertOptions, kindOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
+import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./internal/gatherStream.ts"
 import * as Group from "./internal/branchGroup.ts"
@@ -116,6 +117,13 @@ export const scatter: {
 
 const known = namesOf<Options<Parallel.Mode>>({ description: true, mode: true, concurrency: true })
 
+/** Programs without types can give names, which are those of `Parallel`. */
+const assertList = (subject: string, runners: unknown): void => {
+  if (Array.isArray(runners)) return
+  const remedy = "Write [a, b]; where names are wanted, it is Parallel.make"
+  throw new InvalidDefinition({ subject, problem: `its runners are ${kindOf(runners)}, not a list`, remedy })
+}
+
 const inOrder = (
   kind: "broadcast" | "scatter",
   name: string,
@@ -123,8 +131,10 @@ const inOrder = (
   options: Options<Parallel.Mode>,
   inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
 ): Runner.Runner<unknown, never, never, never> => {
-  assertOptions(`${kind} "${name}"`, options, known)
-  const entries = Parallel.withKeys(Runner.membersOf(`${kind} "${name}"`, runners).map(([, runner]) => runner))
+  const subject = `${kind} "${name}"`
+  assertOptions(subject, options, known)
+  assertList(subject, runners)
+  const entries = Parallel.withKeys(Runner.membersOf(subject, runners).map(([, runner]) => runner))
   return Parallel.together(name, { kind, entries, isArray: true, ...options }, inputsOf)
 }
 

@@ -82,6 +82,18 @@ describe("a budget", () => {
     })
   )
 
+  it.effect("says where a step asked for more calls than are left", () =>
+    Effect.gen(function* () {
+      const count = AgentTool.fromFunction("count", { description: "Counts", execute: () => 1 })
+      const limited = Runner.withBudget(Agent.make("desk", { tools: [count] }), { toolCalls: 1 })
+      const { message } = exceeded(yield* Effect.exit(limited.run("go")))
+      assert.include(
+        message,
+        'of 1 tool call, and a step of "desk" asked for more than is left, so none of its calls was made (used: 0 tool calls)'
+      )
+    }).pipe(Effect.provide(TestModel.layer(() => calls(1, "count", "count"))))
+  )
+
   it.effect("of time interrupts the run, and says so", () =>
     Effect.gen(function* () {
       let interrupted = false

@@ -70,6 +70,16 @@ describe("an agent as data", () => {
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("add", { a: 1, b: 1 })])))
   )
 
+  it.effect("needs no registry where it names nothing of one", () =>
+    Effect.gen(function* () {
+      const clerk = yield* Agent.fromConfig("name: clerk\ninstructions: Be brief.\n")
+      expectTypeOf(clerk).toEqualTypeOf<
+        Agent.Agent<Schema.Json, Agent.ConfiguredError<{}>, LanguageModel.LanguageModel>
+      >()
+      assert.strictEqual(yield* clerk.run("Hi"), "Hello")
+    }).pipe(Effect.provide(TestModel.layer(["Hello"])))
+  )
+
   it.effect("names its model, as Models.layer takes it", () =>
     Effect.gen(function* () {
       const clerk = yield* Agent.fromConfig("name: clerk\nmodel: demo\n", { models: Models.layer })

@@ -54,6 +54,11 @@ describe("a definition", () => {
       "tools[0] is a function",
       "AgentTool.fromFunction"
     ],
+    "with a list as a tool": [
+      loosely("a", { tools: [AgentTool.background(Agent.make("b", { description: "Helps" }))] }),
+      "tools[0] is a list, not a tool",
+      "tools: [...AgentTool.background(runner), other]"
+    ],
     "with nothing as a tool": [loosely("a", { tools: [undefined] }), "tools[0] is undefined", "AgentTool.fromFunction"],
     "with Zod's schema as output": [
       loosely("a", { output: zod }),

@@ -57,6 +57,10 @@ Agent.make("a", {
   tools: [kit]
 })
 Agent.make("a", {
+  // @ts-expect-error A list is not a tool. Spread it: `tools: [...list, tool]`
+  tools: [AgentTool.background(agent)]
+})
+Agent.make("a", {
   // @ts-expect-error A toolkit is not a list of tools. Give it as `toolkit`
   tools: kit
 })

@@ -80,6 +80,13 @@ describe("a workflow", () => {
     })
   }
 
+  it("refuses names for runners that are in order", () => {
+    for (const make of [Gather.broadcast, Gather.scatter]) {
+      const message = refused(() => untyped(make)("g", { agent }))
+      assert.include(message, '"g": its runners are an object, not a list. Write [a, b]')
+    }
+  })
+
   it("refuses an executor that is neither a runner nor a function", () => {
     assert.include(
       refused(() => untyped(PlanExecuteEvaluate.make)("p", { executor: tool })),

@@ -144,6 +144,15 @@ describe("an answer that does not come", () => {
     }).pipe(Effect.provide(answering("", "")))
   )
 
+  it.effect("is RouteNotFound with the beginning of an answer that names no route", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(plain.run("x"))
+      assert.instanceOf(error, Router.RouteNotFound)
+      assert.include(error.message, '"no idea no idea')
+      assert.isBelow(error.message.length, 500)
+    }).pipe(Effect.provide(answering("no idea ".repeat(1000), "no idea ".repeat(1000))))
+  )
+
   it.effect("takes the fallback of several routes", () =>
     Effect.gen(function* () {
       const { output } = yield* Router.many("desk", routes, { fallback: "tech" }).result("x")

@@ -213,6 +213,7 @@ const whatIs = (one: unknown): string => {
 }
 
 const howToMake = (one: unknown): string => {
+  if (Array.isArray(one)) return "Spread it: tools: [...AgentTool.background(runner), other]"
   if (isRunner(one)) return "Make it a tool with AgentTool.fromRunner"
   if (isToolOfEffect(one)) {
     return "Give it as toolkit: Toolkit.make(tool), and its handler by Layer; or make it with AgentTool.fromFunction"

@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { encodeError, textOfJson, toJson } from "../../internal/json.ts"
 import { addErrors, decodeKnown } from "../../internal/knownErrors.ts"
-import { asClause } from "../../internal/text.ts"
+import { asClause, cut, oneLine } from "../../internal/text.ts"
 import { Spent } from "../../RunEvent.ts"
 import * as Plan from "./plan.ts"
 
@@ -240,7 +240,7 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
   spent: Spent
 }) {
   override get message(): string {
-    const chosen = this.route === "" ? "nothing was chosen" : `"${this.route}" with confidence ${this.confidence}`
+    const chosen = this.route === "" ? "nothing was chosen" : `"${cut(oneLine(this.route), 200)}" with confidence ${this.confidence}`
     return `"${this.name}" found no route: ${chosen}. There are: ${this.routes.join(", ")}. Describe the routes better, lower the threshold, or give a fallback.`
   }
 }

@@ -38,4 +38,8 @@ describe("Rag.split", () => {
   it("refuses an overlap that would never end", () => {
     assert.throws(() => Rag.split("text", { size: 10, overlap: 5 }), /less than half/)
   })
+
+  it("has little overlap by default where pieces are small", () => {
+    assert.deepStrictEqual(Rag.split("One two three. Four five.", { size: 16 }), ["One two three. ", ". Four five."])
+  })
 })

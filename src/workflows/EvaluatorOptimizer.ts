@@ -25,8 +25,13 @@ export interface Round<out Draft, out Verdict> {
 /** The generator of drafts, and their evaluator. */
 export interface Members<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly generator: Runner.Runner<I, Draft, E1, R1>
-  /** Judges every draft: a runner, or a function. */
-  readonly evaluator: Runner.Runner<Draft, Verdict, E2, R2> | ((draft: Draft) => Effect.Effect<Verdict, E2, R2>)
+  /**
+   * Judges every draft: a runner, or a function, which is given the input of the run too. A judge that has to know the task is such
+   * a function: `(draft, task) => judge.run(...)`.
+   */
+  readonly evaluator:
+    | Runner.Runner<Draft, Verdict, E2, R2>
+    | ((draft: Draft, input: NoInfer<I>) => Effect.Effect<Verdict, E2, R2>)
 }
 
 /** Which drafts are accepted, and what happens to the others. */
@@ -93,7 +98,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     ...options,
     maxRounds,
     members,
-    judge: (draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft)),
+    judge: (draft, input) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft, input)),
     // Without `revise` the types have made sure that the generator takes a conversation.
     revise: options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   }
@@ -148,7 +153,7 @@ const structureOf = (maxRounds: number, generator: Runner.Member, evaluator: unk
 interface Refinement<I, Draft, E1, R1, Verdict, E2, R2> extends Pick<Options<I, Draft, Verdict>, "accept"> {
   readonly maxRounds: number
   readonly members: Members<I, Draft, E1, R1, Verdict, E2, R2>
-  readonly judge: (draft: Draft) => Effect.Effect<Verdict, E2, R2>
+  readonly judge: (draft: Draft, input: I) => Effect.Effect<Verdict, E2, R2>
   readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I
 }
 
@@ -174,7 +179,7 @@ const rounds = Effect.fnUntraced(function* <I, Draft, E1, R1, Verdict, E2, R2>(
       ? Effect.succeed(draft.value)
       : waiting(generator.run(round === 1 ? input : revise(input, rounds)), Option.none())
     const judged = Effect.flatMap(drafted, (draft) =>
-      Effect.map(waiting(judge(draft), Option.some(draft)), (verdict) => ({ draft, verdict }))
+      Effect.map(waiting(judge(draft, input), Option.some(draft)), (verdict) => ({ draft, verdict }))
     )
     const tried = yield* settledRound(judged, rounds.length === 0)
     draft = Option.none()

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Result, Schema } from "effect"
-import type { LanguageModel, Prompt } from "effect/ai"
+import { type LanguageModel, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
   Agent,
@@ -352,6 +352,23 @@ describe("an evaluator-optimizer", () => {
       )
       assert.strictEqual(yield* halve.run(16), 2)
     })
+  )
+
+  it.effect("judges by a function that is given the task too", () =>
+    Effect.gen(function* () {
+      const judge = Agent.make("judge", {})
+      const asked = EvaluatorOptimizer.make(
+        "asked",
+        {
+          generator: Agent.make("writer", {}),
+          evaluator: (draft, task) => judge.run(Prompt.concat(Prompt.make(task), `Draft: ${draft}`))
+        },
+        { accept: (verdict) => verdict === "yes" }
+      )
+      assert.strictEqual(yield* asked.run("Write a slogan."), "Buy it.")
+      const judged = (yield* (yield* TestModel.TestModel).calls)[1]!.prompt
+      assert.deepStrictEqual(judged.content, Prompt.concat(Prompt.make("Write a slogan."), "Draft: Buy it.").content)
+    }).pipe(Effect.provide(TestModel.layer(["Buy it.", "yes"])))
   )
 
   it.effect("does not return a draft whose score is not a number", () =>

@@ -261,11 +261,17 @@ export interface ApprovalAnswered extends Schema.Schema.Type<typeof ApprovalAnsw
 export const ToolProgress = Schema.TaggedStruct("ToolProgress", { ...ofTool, result: Schema.Json })
 /** A preliminary result of a running tool. */
 export interface ToolProgress extends Schema.Schema.Type<typeof ToolProgress> {}
+const ofAttempts = {
+  /** How often the call was made, where that was more than once, by `retry` of the tool or `toolRetry` of the agent. */
+  attempts: Schema.optionalKey(Schema.Int)
+}
+
 /** A tool call ended well. */
 export const ToolCompleted = Schema.TaggedStruct("ToolCompleted", {
   ...ofTool,
   result: Schema.Json,
   durationMs: Schema.Finite,
+  ...ofAttempts,
   ...byProvider
 })
 /** A tool call ended well. */
@@ -275,6 +281,7 @@ export const ToolFailed = Schema.TaggedStruct("ToolFailed", {
   ...ofTool,
   result: Schema.Json,
   durationMs: Schema.Finite,
+  ...ofAttempts,
   ...byProvider
 })
 /** A tool call failed; `result` is what the model sees. */

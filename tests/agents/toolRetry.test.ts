@@ -47,6 +47,21 @@ describe("a tool call that fails", () => {
     }).pipe(Effect.provide(model))
   )
 
+  it.effect("says in its last event how often it was made, and nothing where that was once", () =>
+    Effect.gen(function* () {
+      const attemptsOf = (times: number) =>
+        collect(retried(failing(times, readOnly).tool), "go").pipe(
+          Effect.provide(model),
+          Effect.map(({ events }) =>
+            events.flatMap((event) => ("durationMs" in event && "tool" in event ? [[event._tag, event.attempts]] : []))
+          )
+        )
+      assert.deepStrictEqual(yield* attemptsOf(0), [["ToolCompleted", undefined]])
+      assert.deepStrictEqual(yield* attemptsOf(2), [["ToolCompleted", 3]])
+      assert.deepStrictEqual(yield* attemptsOf(9), [["ToolFailed", 4]])
+    })
+  )
+
   it.effect("goes to the model with its last failure when the attempts are used up", () =>
     Effect.gen(function* () {
       const { made, tool } = failing(9, readOnly)

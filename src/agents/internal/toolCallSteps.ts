@@ -112,6 +112,8 @@ export interface ToolCallContext extends Given {
   readonly startedAt: number
   /** How the tool ended that was interrupted, by a timeout too: with a value where its work was done all the same. */
   late: Exit.Exit<Value, Failure> | undefined
+  /** How often the tool was called, where its call may be made again. */
+  attempts: number
   isOver: boolean
   /** Whether the tool was begun: a call that is refused or denied is not made. */
   isMade: boolean
@@ -213,6 +215,7 @@ export const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Retur
     resumed,
     startedAt: yield* Clock.currentTimeMillis,
     late: undefined,
+    attempts: 0,
     isOver: false,
     isMade: false,
     isNew: undefined,
@@ -370,6 +373,7 @@ const reachNow = (context: ToolCallContext, edited: Schema.Json | undefined): Ef
   const { idempotent, readOnly } = Approval.hintsOf(tool)
   const attempt = Effect.suspend(() => {
     context.late = undefined
+    context.attempts++
     return reachOnce(context, edited)
   })
   return retrying(attempt, call, idempotent || readOnly, retry)
@@ -566,7 +570,8 @@ const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effe
     const durationMs = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() - context.startedAt
     const isNew = context.isNew ?? (journalOf(fiber) === undefined || context.state.newSteps > context.stepsBefore)
     if (context.isMade && isNew) Spans.recordTool(fiber, context.call.name, durationMs / 1000, failure)
-    return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
+    const attempts = context.attempts > 1 ? { attempts: context.attempts } : {}
+    return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs, ...attempts }, waits)
   })
 
 const placeOf = ({ call, parent, step }: ToolCallContext) => ({

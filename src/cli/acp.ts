@@ -1,6 +1,5 @@
 /** `troupe acp`: serves a runner that a file exports to an editor. */
 import * as Effect from "effect/Effect"
-import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -9,12 +8,10 @@ import { inputOf, takesText } from "../internal/runnerSchemas.ts"
 import { keepingStdout } from "../layers/mcp/McpServer.ts"
 import * as AcpServer from "../layers/server/AcpServer.ts"
 import * as SessionStore from "../layers/state/SessionStore.ts"
-import type * as Runner from "../Runner.ts"
 import { databaseOf } from "./database.ts"
-import { orFailed } from "./execute.ts"
-import { badInput, type CliFailure, noModel } from "./failure.ts"
-import { absent, find } from "./model.ts"
-import { runnersOf } from "./module.ts"
+import { badInput, type CliFailure, failed } from "./failure.ts"
+import { findForServer } from "./model.ts"
+import { runnersOf, type TextRunner } from "./module.ts"
 import { err } from "./terminal.ts"
 
 /** The arguments of the command. */
@@ -30,21 +27,17 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
   Effect.gen(function* () {
     // What the file writes while it is loaded must not reach the editor.
     const runner = yield* keepingStdout(chosen(input))
-    const found = yield* find(input.model)
-    if (Option.isNone(found)) yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
-    const model = Option.getOrElse(found, () => absent)
+    const model = yield* findForServer(input.model)
     const server = AcpServer.serve({ runner })
     const ended = Effect.gen(function* () {
       if (process.stdin.isTTY) yield* err(`troupe: serves ${runner.name} to an editor on standard input and output\n`)
       yield* Effect.flatMap(AcpServer.Served, ({ ended }) => ended)
     })
-    if (Option.isNone(input.db)) return yield* orFailed(ended.pipe(Effect.provide(server), Effect.provide(model)))
-    const store = SessionStore.layerSql.pipe(Layer.provide(yield* databaseOf(input.db.value, false)))
-    yield* orFailed(ended.pipe(Effect.provide(server), Effect.provide(Layer.mergeAll(store, model))))
+    const store = Option.isNone(input.db)
+      ? Layer.empty
+      : SessionStore.layerSql.pipe(Layer.provide(yield* databaseOf(input.db)))
+    yield* ended.pipe(Effect.provide(server), Effect.provide(Layer.mergeAll(store, model)), Effect.mapError(failed))
   })
-
-/** A file cannot promise its types; what is missing shows as a run's error. */
-type Served = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>
 
 /** The runner that is named, or the first one. */
 const chosen = ({ file, name }: Input) =>
@@ -57,5 +50,5 @@ const chosen = ({ file, name }: Input) =>
     const names = [...runners.keys()].join(", ")
     if (runner === undefined) return yield* badInput(`${file} exports no such runner. It exports: ${names}`)
     if (!takesText(inputOf(runner))) return yield* badInput(`${runner.name} does not take a text.`)
-    return runner as unknown as Served
+    return runner as unknown as TextRunner
   })

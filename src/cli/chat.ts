@@ -17,11 +17,11 @@ import * as SessionStore from "../layers/state/SessionStore.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
 import * as Runner from "../Runner.ts"
 import * as Transcript from "../Transcript.ts"
-import { databaseOf, defaultFile } from "./database.ts"
+import { databaseOf } from "./database.ts"
 import { execute } from "./execute.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
 import { type Lines, lines } from "./lines.ts"
-import { absent, choose, find, type Model } from "./model.ts"
+import { choose, findOrAbsent, type Model } from "./model.ts"
 import { assistant, load } from "./run.ts"
 import { err, out } from "./terminal.ts"
 
@@ -48,18 +48,11 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
   Effect.gen(function* () {
     const named = Option.getOrUndefined(input.agent)
     const agent = (named === undefined ? assistant : yield* load(named)) as Agent
-    // An agent of a file may need no model, or bring its own.
-    const model =
-      named === undefined ? yield* choose(input.model) : Option.getOrElse(yield* find(input.model), () => absent)
+    const model = yield* (named === undefined ? choose : findOrAbsent)(input.model)
     const id = Option.getOrElse(input.session, () => `chat-${globalThis.crypto.randomUUID().slice(0, 8)}`)
     if (id.trim() === "" || id.length > 512) return yield* badInput("the id of a session has 1 to 512 characters.")
     const isKept = Option.isSome(input.session) || Option.isSome(input.db)
-    const database = isKept
-      ? yield* databaseOf(
-          Option.getOrElse(input.db, () => defaultFile),
-          false
-        )
-      : undefined
+    const database = isKept ? yield* databaseOf(input.db) : undefined
     yield* Effect.gen(function* () {
       const store = yield* SessionStore.SessionStore
       yield* talk({ agent, model, store, id }, yield* lines)

@@ -9,7 +9,7 @@ import * as Eval from "../eval/Eval.ts"
 import { cut, oneLine } from "../internal/text.ts"
 import { badInput, CliFailure, ofCause } from "./failure.ts"
 import { readText } from "./files.ts"
-import { absent, find } from "./model.ts"
+import { findOrAbsent } from "./model.ts"
 import { exportsOf } from "./module.ts"
 import { err, out } from "./terminal.ts"
 
@@ -38,7 +38,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, Io> =>
     const found = yield* Effect.forEach(input.files, evalsOf)
     const evaluations = found.flat()
     const before = Option.isSome(input.compare) ? yield* reportsOf(input.compare.value) : []
-    const model = Option.getOrElse(yield* find(input.model), () => absent)
+    const model = yield* findOrAbsent(input.model)
     const kept = Option.isSome(input.cache) ? yield* cacheIn(input.cache.value) : Layer.empty
     const reports = yield* Effect.forEach(evaluations, (evaluation) => evaluated(evaluation, input)).pipe(
       Effect.provide(Layer.mergeAll(model, kept)),

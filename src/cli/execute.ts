@@ -10,7 +10,7 @@ import { answering } from "../internal/render.ts"
 import { stripControls } from "../internal/text.ts"
 import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
-import { type CliFailure, failed, ofCause } from "./failure.ts"
+import { type CliFailure, ofCause } from "./failure.ts"
 import { type Display, progress, silent } from "./display.ts"
 import { out } from "./terminal.ts"
 import { CurrentApprover } from "../services/Approver.ts"
@@ -109,7 +109,3 @@ const asReport = (): Shown => ({
   end: Effect.void,
   busy: () => false
 })
-
-/** @internal For commands that prepare something before the run. */
-export const orFailed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
-  Effect.mapError(effect, failed)

@@ -1,7 +1,9 @@
 /** Failures of the command line: one line for the user, and an exit code. */
 import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../internal/message.ts"
+import { InvalidDefinition } from "../RunError.ts"
 
 /** 0 done, 1 the run failed, 2 bad input or usage, 130 interrupted (143 by SIGTERM). */
 export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
@@ -11,6 +13,20 @@ export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
 
 /** A refusal of what was typed. */
 export const badInput = (message: string): CliFailure => new CliFailure({ message, code: 2 })
+
+/** What a file defines. A definition that is not one is a mistake in the file. */
+export const defined = <A>(define: () => A): Effect.Effect<A, CliFailure> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(define())
+    } catch (cause) {
+      return cause instanceof InvalidDefinition ? Effect.fail(badInput(cause.message)) : Effect.die(cause)
+    }
+  })
+
+/** Refuses a port that is not one. */
+export const checkPort = (flag: string, port: number): Effect.Effect<void, CliFailure> =>
+  port >= 0 && port <= 65535 ? Effect.void : badInput(`${flag} must be 0 to 65535.`)
 
 /** A run that did not work out, in one line. */
 export const failed = (error: unknown): CliFailure => new CliFailure({ message: oneLine(error), code: 1 })

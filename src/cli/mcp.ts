@@ -13,13 +13,12 @@ import * as McpServer from "../layers/mcp/McpServer.ts"
 import * as Skills from "../layers/skills/Skills.ts"
 import * as MemoryStore from "../layers/state/MemoryStore.ts"
 import * as Runner from "../Runner.ts"
-import { InvalidDefinition, type StoreError } from "../RunError.ts"
+import type { InvalidDefinition, StoreError } from "../RunError.ts"
 import { version } from "../internal/version.generated.ts"
-import { databaseOf, defaultFile } from "./database.ts"
-import { orFailed } from "./execute.ts"
-import { badInput, type CliFailure, noModel } from "./failure.ts"
-import { absent, find } from "./model.ts"
-import { exportsOf, noRunner } from "./module.ts"
+import { databaseOf } from "./database.ts"
+import { badInput, checkPort, type CliFailure, defined, failed } from "./failure.ts"
+import { findForServer, findOrAbsent } from "./model.ts"
+import { exportsOf, noRunner, type TextRunner } from "./module.ts"
 import { err } from "./terminal.ts"
 
 /** The arguments of the command. */
@@ -36,7 +35,7 @@ export interface Input {
 export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const port = Option.getOrUndefined(input.http)
-    if (port !== undefined && !(port >= 0 && port <= 65535)) return yield* badInput("--http must be 0 to 65535.")
+    if (port !== undefined) yield* checkPort("--http", port)
     const registrations = yield* stored(input)
     const file = Option.getOrUndefined(input.file)
     if (file === undefined && registrations === undefined) {
@@ -44,28 +43,23 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     }
     // What the file writes while it is loaded must not reach the client.
     const tools = file === undefined ? [] : yield* McpServer.keepingStdout(toolsOf(file))
-    const found = yield* find(input.model)
-    const model = Option.getOrElse(found, () => absent)
-    if (Option.isNone(found) && tools.length > 0) {
-      yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
-    }
-    const server = yield* define({
+    const model = yield* (tools.length > 0 ? findForServer : findOrAbsent)(input.model)
+    const options: McpServer.ServeOptions<ReadonlyArray<Tool>, Stored, Server> = {
       name: file === undefined ? "troupe" : path.parse(file).name,
       version,
       tools,
       registrations,
       ...(port === undefined ? {} : { http: { port } })
-    })
-    yield* orFailed(
-      Effect.gen(function* () {
-        const served = yield* McpServer.Served
-        const own = `${tools.length} ${tools.length === 1 ? "tool" : "tools"}`
-        const count = registrations === undefined ? own : `${own} and what is stored`
-        if (served.url !== undefined) yield* err(`troupe: serves ${count} on ${served.url}\n`)
-        else if (process.stdin.isTTY) yield* err(`troupe: serves ${count} on standard input and output\n`)
-        yield* served.ended
-      }).pipe(Effect.provide(server), Effect.provide(model))
-    )
+    }
+    const server = yield* defined(() => McpServer.serve(options))
+    yield* Effect.gen(function* () {
+      const served = yield* McpServer.Served
+      const own = `${tools.length} ${tools.length === 1 ? "tool" : "tools"}`
+      const count = registrations === undefined ? own : `${own} and what is stored`
+      if (served.url !== undefined) yield* err(`troupe: serves ${count} on ${served.url}\n`)
+      else if (process.stdin.isTTY) yield* err(`troupe: serves ${count} on standard input and output\n`)
+      yield* served.ended
+    }).pipe(Effect.provide(server), Effect.provide(model), Effect.mapError(failed))
   })
 
 type Server = EffectMcpServer.McpServer
@@ -82,10 +76,7 @@ const stored = ({
     if (Option.isSome(memory)) {
       const namespace = memory.value
       if (namespace.trim() === "") return yield* badInput("--memory needs the name of a namespace.")
-      const database = yield* databaseOf(
-        Option.getOrElse(db, () => defaultFile),
-        false
-      )
+      const database = yield* databaseOf(db)
       const served = Layer.merge(
         McpServer.layer({ tools: Memory.tools({ namespace }) }),
         McpServer.memory({ namespace })
@@ -100,10 +91,7 @@ const stored = ({
     return first === undefined ? undefined : Layer.mergeAll(first, ...others)
   })
 
-/** A file cannot promise its types; what is missing shows as a run's error. */
-type Tool =
-  | Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>
-  | McpServer.McpTool<LanguageModel.LanguageModel>
+type Tool = TextRunner | McpServer.McpTool<LanguageModel.LanguageModel>
 
 const toolsOf = (file: string): Effect.Effect<ReadonlyArray<Tool>, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
@@ -112,14 +100,4 @@ const toolsOf = (file: string): Effect.Effect<ReadonlyArray<Tool>, CliFailure, F
     const found = exported.filter((value) => Runner.isRunner(value) || McpServer.isTool(value))
     if (found.length > 0) return found as ReadonlyArray<Tool>
     return yield* noRunner(file)
-  })
-
-/** A runner that cannot be shown to a client is a mistake in the file. */
-const define = (options: McpServer.ServeOptions<ReadonlyArray<Tool>, Stored, Server>) =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(McpServer.serve(options))
-    } catch (cause) {
-      return cause instanceof InvalidDefinition ? Effect.fail(badInput(cause.message)) : Effect.die(cause)
-    }
   })

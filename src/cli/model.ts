@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { ModelUnavailable } from "../RunError.ts"
 import { badInput, type CliFailure, noModel, threeWays } from "./failure.ts"
+import { err } from "./terminal.ts"
 
 /** A model's Layer. */
 export type Model = Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError | ModelUnavailable>
@@ -58,6 +59,19 @@ const named = (name: string): Effect.Effect<Model, CliFailure | Config.ConfigErr
     )
   })
 }
+
+/** As {@link find}; without a model, {@link absent}. */
+export const findOrAbsent = (flag: Option.Option<string>): Effect.Effect<Model, CliFailure> =>
+  Effect.map(
+    find(flag),
+    Option.getOrElse(() => absent)
+  )
+
+/** The same for a server, which says so when it begins. */
+export const findForServer = (flag: Option.Option<string>): Effect.Effect<Model, CliFailure> =>
+  Effect.tap(findOrAbsent(flag), (model) =>
+    model === absent ? err(`troupe: runs that need a model will fail: ${noModel}\n`) : Effect.void
+  )
 
 /** Fails each call with the three ways out. For runners of a file, which may need no model or bring their own. */
 export const absent: Model = Layer.effect(

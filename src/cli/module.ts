@@ -1,12 +1,16 @@
 /** Loads the exports of a file that the user names. */
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import { messageOf } from "../internal/message.ts"
 import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readText } from "./files.ts"
+
+/** A runner of a file, which cannot promise its types; what is missing shows as a run's error. */
+export type TextRunner = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>
 
 /** The exports of a file, by name. Fails for a file that is not text, has no exports, or cannot be loaded. */
 export const exportsOf = (

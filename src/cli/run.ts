@@ -14,7 +14,7 @@ import * as Runner from "../Runner.ts"
 import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin } from "./files.ts"
-import { absent, choose, find } from "./model.ts"
+import { choose, findOrAbsent } from "./model.ts"
 import { isConfig, runnersOf } from "./module.ts"
 import { err } from "./terminal.ts"
 import { tools } from "./tools.ts"
@@ -49,9 +49,7 @@ export const run = (typed: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const question = yield* questionOf(input.question)
     const agent = yield* load(input.agent.value)
     const given = yield* inputFor(agent, question)
-    // It may need no model, or bring its own.
-    const model = Option.getOrElse(yield* find(input.model), () => absent)
-    return yield* execute(agent, given, model, show)
+    return yield* execute(agent, given, yield* findOrAbsent(input.model), show)
   })
 
 const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFailure, Stdio.Stdio> =>

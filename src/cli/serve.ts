@@ -1,7 +1,6 @@
 /** `troupe serve`: serves the runners that a file exports over HTTP. */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -15,14 +14,12 @@ import * as Approvals from "../layers/approvals/Approvals.ts"
 import * as AgentServer from "../layers/server/AgentServer.ts"
 import * as SessionStore from "../layers/state/SessionStore.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
-import { InvalidDefinition, type StoreError } from "../RunError.ts"
+import type { StoreError } from "../RunError.ts"
 import { Exposed } from "../RunEvent.ts"
-import type * as Runner from "../Runner.ts"
 import { databaseOf } from "./database.ts"
-import { orFailed } from "./execute.ts"
-import { badInput, type CliFailure, noModel } from "./failure.ts"
-import { absent, find } from "./model.ts"
-import { runnersOf } from "./module.ts"
+import { badInput, checkPort, type CliFailure, defined, failed } from "./failure.ts"
+import { findForServer } from "./model.ts"
+import { runnersOf, type TextRunner } from "./module.ts"
 import { err } from "./terminal.ts"
 
 /** The arguments of the command. */
@@ -40,25 +37,29 @@ export interface Input {
 export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const { port } = input
-    if (!(port >= 0 && port <= 65535)) return yield* badInput("--port must be 0 to 65535.")
+    yield* checkPort("--port", port)
     const runners = yield* servedOf(input.file)
-    const found = yield* find(input.model)
-    const model = Option.getOrElse(found, () => absent)
-    if (Option.isNone(found)) yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
+    const model = yield* findForServer(input.model)
     const names = Object.keys(runners)
     const { playground } = input
     const host = Option.getOrUndefined(input.host)
     const expose = yield* exposedOf(input)
     const stores = yield* storesOf(input)
     const at = host === undefined ? {} : { host, hosts: [host] }
-    const server = yield* define({ runners, port, playground, expose, ...at })
-    yield* orFailed(
-      Effect.gen(function* () {
-        const { url } = yield* AgentServer.Listening
-        yield* err(`troupe: serves ${names.join(", ")} on ${url}\n`)
-        yield* err(playground ? `troupe: playground: ${url}/\n` : `troupe: try: curl ${url}/runners\n`)
-        yield* Effect.never
-      }).pipe(Effect.provide(Layer.provide(server, [stores, yield* signing])), Effect.provide(model))
+    const options = { runners, port, playground, expose, ...at }
+    // Which runners take a text was looked at above.
+    const server = yield* defined(() =>
+      AgentServer.serve(options as AgentServer.ServeOptions<Readonly<Record<string, TextRunner>>>)
+    )
+    yield* Effect.gen(function* () {
+      const { url } = yield* AgentServer.Listening
+      yield* err(`troupe: serves ${names.join(", ")} on ${url}\n`)
+      yield* err(playground ? `troupe: playground: ${url}/\n` : `troupe: try: curl ${url}/runners\n`)
+      yield* Effect.never
+    }).pipe(
+      Effect.provide(Layer.provide(server, [stores, yield* signing])),
+      Effect.provide(model),
+      Effect.mapError(failed)
     )
   })
 
@@ -96,7 +97,7 @@ const exposedOf = ({ expose, host, playground }: Input): Effect.Effect<ReadonlyA
 /** Conversations and traces: in the database, or in memory for the playground. */
 const storesOf = ({ db, playground }: Input): Effect.Effect<Layer.Layer<never, StoresError>, CliFailure> => {
   if (Option.isSome(db)) {
-    return Effect.map(databaseOf(db.value, false), (database) =>
+    return Effect.map(databaseOf(db), (database) =>
       Layer.mergeAll(SessionStore.layerSql, TraceStore.layerSql).pipe(Layer.provide(database))
     )
   }
@@ -105,8 +106,7 @@ const storesOf = ({ db, playground }: Input): Effect.Effect<Layer.Layer<never, S
 
 type StoresError = SqlError.SqlError | StoreError
 
-/** A file cannot promise its types; what is missing shows as a run's error. */
-type Served = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel> | AgentServer.WithInput
+type Served = TextRunner | AgentServer.WithInput
 
 /** The runners of a file by the names of its exports; `default` has the runner's own name. */
 const servedOf = (
@@ -117,33 +117,7 @@ const servedOf = (
       const name = exported === "default" ? runner.name : exported
       const schema = inputOf(runner)
       const isText = schema === undefined || takesText(schema)
-      return [
-        name.replace(/[^A-Za-z0-9._-]/g, "-"),
-        isText
-          ? (runner as Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>)
-          : { runner, input: schema }
-      ]
+      return [name.replace(/[^A-Za-z0-9._-]/g, "-"), isText ? (runner as TextRunner) : { runner, input: schema }]
     })
     return Object.fromEntries(entries)
   })
-
-/** A runner that cannot be served is a mistake in the file. */
-const define = (
-  options: AgentServer.ServerOptions & {
-    readonly runners: Readonly<Record<string, Served>>
-    readonly port: number
-    readonly host?: string
-  }
-) =>
-  Effect.suspend(() => {
-    try {
-      // Which runners take a text was looked at above.
-      return Effect.succeed(
-        AgentServer.serve(options as AgentServer.ServeOptions<Readonly<Record<string, TextRunner>>>)
-      )
-    } catch (cause) {
-      return cause instanceof InvalidDefinition ? Effect.fail(badInput(cause.message)) : Effect.die(cause)
-    }
-  })
-
-type TextRunner = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>

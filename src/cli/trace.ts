@@ -6,8 +6,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { cut, oneLine } from "../internal/text.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
-import { databaseOf, defaultFile, shownName } from "./database.ts"
-import { badInput, type CliFailure, failed } from "./failure.ts"
+import { databaseOf, shownName } from "./database.ts"
+import { badInput, checkPort, type CliFailure, failed } from "./failure.ts"
 import { err, out } from "./terminal.ts"
 import { waterfall } from "./waterfall.ts"
 
@@ -30,10 +30,7 @@ export interface Input {
 export const run = (input: Input): Effect.Effect<void, CliFailure> =>
   Effect.gen(function* () {
     if (input.playground) return yield* showPage(input)
-    const database = yield* databaseOf(
-      Option.getOrElse(input.db, () => defaultFile),
-      true
-    )
+    const database = yield* databaseOf(input.db, true)
     const shown = Option.isSome(input.run) ? showRun(input.run.value, input.json) : showList(input)
     yield* shown.pipe(
       Effect.provide(TraceStore.layerSql.pipe(Layer.provide(database))),
@@ -44,20 +41,17 @@ export const run = (input: Input): Effect.Effect<void, CliFailure> =>
 /** Serves the page until it is interrupted. */
 const showPage = ({ db, port, run }: Input) =>
   Effect.gen(function* () {
-    if (!(port >= 0 && port <= 65535)) return yield* badInput("--port must be 0 to 65535.")
+    yield* checkPort("--port", port)
     if (Option.isSome(db) && Option.isSome(run)) {
       return yield* badInput("--playground shows one database: name it with --db or as the argument.")
     }
-    const name = Option.getOrElse(
-      Option.orElse(db, () => run),
-      () => defaultFile
-    )
-    const database = yield* databaseOf(name, true)
+    const named = Option.orElse(db, () => run)
+    const database = yield* databaseOf(named, true)
     const AgentServer = yield* Effect.promise(() => import("../layers/server/AgentServer.ts"))
     const server = AgentServer.serveTraces({ port }).pipe(Layer.provide(TraceStore.layerSql), Layer.provide(database))
     const shown = Effect.gen(function* () {
       const { url } = yield* AgentServer.Listening
-      yield* err(`troupe: shows the runs of ${shownName(name)} on ${url}\n`)
+      yield* err(`troupe: shows the runs of ${shownName(named)} on ${url}\n`)
       return yield* Effect.never
     })
     return yield* shown.pipe(Effect.provide(server), Effect.mapError(failed))

@@ -2,11 +2,11 @@
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import type * as Path from "effect/Path"
 import * as Durable from "../layers/durable/Durable.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
-import { absent, find } from "./model.ts"
+import { findOrAbsent } from "./model.ts"
 import { runnersOf } from "./module.ts"
 import { engineOf } from "./runs.ts"
 import { err } from "./terminal.ts"
@@ -27,8 +27,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
         `${input.file} exports no durable runner. Make one: export const orders = Durable.make(desk, { name: "orders", ... })`
       )
     }
-    // They may need no model, or bring their own.
-    const model = Option.getOrElse(yield* find(input.model), () => absent)
+    const model = yield* findOrAbsent(input.model)
     const engine = yield* engineOf(input.database)
     const names = found.map(({ name }) => name).join(", ")
     const working = Layer.effectDiscard(err(`troupe: executes ${names}. Stop with Ctrl-C\n`)).pipe(

@@ -1,5 +1,6 @@
 /** Databases that a command names. */
 import { assert, describe, it } from "@effect/vitest"
+import { Option } from "effect"
 import { shownName } from "../../src/cli/database.ts"
 
 describe("a database that is shown", () => {
@@ -9,5 +10,5 @@ describe("a database that is shown", () => {
     ["postgres://db.example/runs", "postgres://db.example/runs"],
     ["runs@2x.db", "runs@2x.db"]
   ]
-  for (const [name, as] of shown) it(`is ${as}`, () => assert.strictEqual(shownName(name), as))
+  for (const [name, as] of shown) it(`is ${as}`, () => assert.strictEqual(shownName(Option.some(name)), as))
 })

@@ -5,7 +5,6 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { issuesOf } from "../../../internal/issues.ts"
 import type { Info } from "../../../services/Runs.ts"
 import { cardOf } from "./a2aCard.ts"
 import {
@@ -20,7 +19,8 @@ import {
 import { isWaiting, waitingFor } from "./answers.ts"
 import { attach, bodyOf, type Caller, type Edge, runnerOf, untilEnd } from "./edge.ts"
 import { taskEvents, taskOf } from "./formats/a2a.ts"
-import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
+import { dataEvent } from "./lines.ts"
+import { ofRuns, problem, type Problem, reading, refuse, tooLarge } from "./problem.ts"
 import { json } from "./respond.ts"
 import { type Add, respondWith } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
@@ -53,8 +53,8 @@ const Send = Schema.Struct({
   message: MessageSchema,
   configuration: Schema.optionalKey(Schema.Struct({ returnImmediately: Schema.optionalKey(Schema.Boolean) }))
 })
-const decodeSend = Schema.decodeUnknownEffect(Send)
-const decodeId = Schema.decodeUnknownEffect(Schema.Struct({ id: Schema.String }))
+const decodeSend = reading(Send, "The parameters do not fit")
+const decodeId = reading(Schema.Struct({ id: Schema.String }), "The parameters do not fit")
 
 const invalidRequest = -32600
 const parseError = -32700
@@ -129,9 +129,6 @@ const answerTo = (context: Context, method: string, params: unknown): Effect.Eff
   }
 }
 
-const fits = <A>(decoded: Effect.Effect<A, Schema.SchemaError>): Effect.Effect<A, Problem> =>
-  Effect.mapError(decoded, (error) => problem(400, `The parameters do not fit: ${issuesOf(error)}`))
-
 const contextOf = ({ edge, known }: Context, taskId: string, info?: Info) => ({
   taskId,
   contextId: known.contexts.get(taskId) ?? taskId,
@@ -148,7 +145,7 @@ const answered = (context: Context, taskId: string, info: Info): Answer =>
 /** The run that a task has come to. */
 const given = (context: Context, params: unknown) =>
   Effect.gen(function* () {
-    const { id: taskId } = yield* fits(decodeId(params))
+    const { id: taskId } = yield* decodeId(params)
     return { taskId, info: yield* runOf(context.edge, context, taskId) }
   })
 
@@ -162,20 +159,20 @@ const asked = (context: Context, message: MessageIn, more: Pick<Asked, "isDetach
 const send = (context: Context, params: unknown) =>
   Effect.gen(function* () {
     const { edge, known } = context
-    const { configuration, message } = yield* fits(decodeSend(params))
+    const { configuration, message } = yield* decodeSend(params)
     const isDetached = configuration?.returnImmediately === true
     const { runId, taskId } = yield* begun(edge, known, asked(context, message, { isDetached, deltas: false }))
-    if (!isDetached) yield* Effect.mapError(untilEnd(edge, runId), ofRuns)
+    if (!isDetached) yield* untilEnd(edge, runId)
     const info = yield* Effect.mapError(edge.runs.poll(runId), ofRuns)
     const task = current(context, taskId, info)
     return JSON.stringify(task).length > edge.settings.answer
-      ? yield* refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`)
+      ? yield* Effect.fail(tooLarge(edge.settings))
       : json(context.envelope({ task }))
   })
 
 const stream = (context: Context, params: unknown) =>
   Effect.gen(function* () {
-    const { message } = yield* fits(decodeSend(params))
+    const { message } = yield* decodeSend(params)
     const turn = asked(context, message, { isDetached: false, deltas: true })
     const { runId, taskId } = yield* begun(context.edge, context.known, turn)
     return streamed(context, taskId, runId, 0)
@@ -184,10 +181,8 @@ const stream = (context: Context, params: unknown) =>
 const streamed = (context: Context, taskId: string, runId: string, from: number): Answer => {
   const write = taskEvents(contextOf(context, taskId), context.envelope)
   const { id } = context.envelope({}) as { readonly id: unknown }
-  const lost = (given: Problem): string => {
-    const error = { code: codeOf(given), message: given.detail }
-    return `data: ${JSON.stringify({ jsonrpc: "2.0", id, error })}\n\n`
-  }
+  const lost = (given: Problem): string =>
+    dataEvent({ jsonrpc: "2.0", id, error: { code: codeOf(given), message: given.detail } })
   return respondWith(context.edge, { runId, from, write, failed: lost })
 }
 

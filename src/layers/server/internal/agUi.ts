@@ -4,18 +4,18 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
-import { issuesOf } from "../../../internal/issues.ts"
 import { jsonOrText } from "../../../internal/json.ts"
 import type { WaitingFor } from "../../../services/Waiting.ts"
 import { answersOf, resume } from "./answers.ts"
 import { type Item, turnOf } from "./chatInput.ts"
 import { file, text, type UserPart } from "./chatParts.ts"
 import { begin, bodyOf, type Caller, type Edge, runnerOf } from "./edge.ts"
-import { agUiEvents, writeEvents } from "./formats/agUi.ts"
+import { agUiEvents } from "./formats/agUi.ts"
+import { dataEvent } from "./lines.ts"
 import { historyOf, messageId, ownRun, runOfMessage } from "./ownMessages.ts"
-import { type Problem, problem, refuse } from "./problem.ts"
+import { type Problem, reading, refuse } from "./problem.ts"
 import { type Add, respondWith } from "./routes.ts"
-import { memberNames, type ServedRunner } from "./served.ts"
+import { foreignTool, type ServedRunner } from "./served.ts"
 
 /** The route. */
 export const agUi = (edge: Edge, route: Add): void => {
@@ -60,7 +60,7 @@ const Body = Schema.Struct({
   resume: Schema.optionalKey(Schema.Array(Resume))
 })
 type Body = typeof Body.Type
-const decode = Schema.decodeUnknownEffect(Body)
+const decode = reading(Body)
 const decodeParts = Schema.decodeUnknownOption(Schema.Array(Part))
 
 interface Asked {
@@ -75,10 +75,12 @@ const run = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: C
     const runner = yield* runnerOf(edge, name)
     if (!runner.isChat) return yield* refuse(400, `"${runner.name}" takes no text.`)
     const given = yield* bodyOf(edge, request)
-    const body = yield* Effect.mapError(decode(given), (error) =>
-      problem(400, `The request does not fit: ${issuesOf(error)}`)
-    )
-    yield* toolsFit(runner, body.tools ?? [])
+    const body = yield* decode(given)
+    const tools = (body.tools ?? []).map((tool) => tool.name)
+    const foreign = foreignTool(runner, tools)
+    if (foreign !== undefined) {
+      return yield* refuse(400, foreign.detail, { part: `tools[${foreign.index}]`, kind: "tools" })
+    }
     const runId = yield* started(edge, { runner, caller, body })
     const write = agUiEvents({
       expose: edge.settings.expose,
@@ -87,22 +89,9 @@ const run = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: C
       messages: (given as { readonly messages: ReadonlyArray<unknown> }).messages,
       idOf: (id) => messageId(edge, id)
     })
-    const failed = ({ detail }: Problem) => writeEvents([{ type: "RUN_ERROR", message: detail }])
+    const failed = ({ detail }: Problem) => dataEvent({ type: "RUN_ERROR", message: detail })
     return respondWith(edge, { runId, from: 0, write, failed })
   })
-
-/** Tools that a client names are those that the runner has for it: a client brings no tools of its own. */
-const toolsFit = (
-  { name, runner }: ServedRunner,
-  tools: ReadonlyArray<{ readonly name: string }>
-): Effect.Effect<void, Problem> => {
-  if (tools.length === 0) return Effect.void
-  const own = memberNames(runner)
-  const foreign = tools.findIndex((tool) => !own.has(tool.name))
-  if (foreign < 0) return Effect.void
-  const detail = `"${name}" has no tool "${tools[foreign]!.name.slice(0, 100)}". A client runs tools that the server defines with AgentTool.client.`
-  return refuse(400, detail, { part: `tools[${foreign}]`, kind: "tools" })
-}
 
 const started = (edge: Edge, asked: Asked) =>
   Effect.gen(function* () {

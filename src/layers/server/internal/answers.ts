@@ -104,7 +104,7 @@ export const resume = (
           : problem(400, "The answers do not fit the run.", { part: "answers" })
     })
     const options = { owner: caller.name, deltas, paced: deltas && !isDetached }
-    return yield* startIn(edge, isDetached, () =>
-      Effect.tap(edge.runs.resume(info.runId, answered, options), (runId) => edge.record(runId, undefined, info.runId))
+    return yield* startIn(edge, isDetached, edge.runs.resume(info.runId, answered, options), (runId) =>
+      edge.record(runId, undefined, info.runId)
     )
   })

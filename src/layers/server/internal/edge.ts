@@ -13,7 +13,7 @@ import * as Scope from "effect/Scope"
 import { isSignedBy, sign } from "../../../internal/fingerprint.ts"
 import * as Runner from "../../../Runner.ts"
 import { CurrentSigning, type Signing } from "../../../services/Approver.ts"
-import { type Info, Runs, type Service as RunsService } from "../../../services/Runs.ts"
+import { type Ended, type Info, Runs, type RunsError, type Service as RunsService } from "../../../services/Runs.ts"
 import { bodyText, depthOf, unreadableAs } from "../../internal/jsonBody.ts"
 import { checked } from "./memoryLimits.ts"
 import { make as memoryRuns } from "./memoryRuns.ts"
@@ -391,51 +391,50 @@ export interface Begin {
 }
 
 /** Begins a run when there is a place for it. Unless it is detached, it ends with the scope of the request. */
-export const begin = (edge: Edge, options: Begin): Effect.Effect<string, Problem, Scope.Scope> =>
-  startIn(edge, options.isDetached, () => {
-    const { caller, deltas, input, isDetached, runner, session } = options
-    const begun = edge.runs.start(runner.runner, input, {
-      owner: caller.name,
-      detached: isDetached,
-      deltas,
-      paced: deltas && !isDetached
-    })
-    return Effect.tap(begun, (runId) => edge.record(runId, session))
-  })
+export const begin = (edge: Edge, options: Begin): Effect.Effect<string, Problem, Scope.Scope> => {
+  const { caller, deltas, input, isDetached, runner, session } = options
+  const paced = deltas && !isDetached
+  const begun = edge.runs.start(runner.runner, input, { owner: caller.name, detached: isDetached, deltas, paced })
+  return startIn(edge, isDetached, begun, (runId) => edge.record(runId, session))
+}
 
 /** Starts a run, or one that goes on with another, in a place. */
-export const startIn = <E extends Parameters<typeof ofRuns>[0]>(
+export const startIn = (
   edge: Edge,
   isDetached: boolean,
-  start: () => Effect.Effect<string, E>
+  start: Effect.Effect<string, RunsError>,
+  record: (runId: string) => Effect.Effect<void>
 ): Effect.Effect<string, Problem, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const begun = Effect.provideContext(Effect.suspend(start), edge.context).pipe(Effect.mapError(ofRuns), restore)
+      // Only what begins is interrupted: a run that has begun has a place and, unless it is detached, an end.
+      const begun = Effect.gen(function* () {
+        const started = Effect.provideContext(start, edge.context)
+        const runId = yield* restore(Effect.mapError(started, ofRuns))
+        yield* record(runId)
+        edge.attached.set(runId, { readers: 0, left: 0, isDetached, isForeign: false })
+        return runId
+      })
       if (!isDetached) {
         yield* restore(edge.places.hold)
         const runId = yield* begun
-        edge.attached.set(runId, { readers: 0, left: 0, isDetached, isForeign: false })
         yield* attach(edge, runId)
         return runId
       }
       const free = yield* edge.places.take(restore)
       const runId = yield* Effect.onError(begun, () => free)
-      edge.attached.set(runId, { readers: 0, left: 0, isDetached, isForeign: false })
-      const ended = Effect.ensuring(
-        Effect.ignore(untilEnd(edge, runId)),
-        Effect.andThen(
-          free,
-          Effect.sync(() => edge.attached.delete(runId))
-        )
+      const leave = Effect.sync(() => edge.attached.delete(runId))
+      yield* Effect.forkIn(
+        Effect.ensuring(Effect.ignore(untilEnd(edge, runId)), Effect.andThen(free, leave)),
+        edge.scope
       )
-      yield* Effect.forkIn(ended, edge.scope)
       return runId
     })
   )
 
 /** Waits for the end of a run. */
-export const untilEnd = (edge: Edge, runId: string) => endOf(edge.runs.follow(runId, { from: "now" }), runId)
+export const untilEnd = (edge: Edge, runId: string): Effect.Effect<Ended, Problem> =>
+  Effect.mapError(endOf(edge.runs.follow(runId, { from: "now" }), runId), ofRuns)
 
 /** Has the run end with the scope, if no other client reads it then and it is not detached. */
 export const attach = (edge: Edge, runId: string): Effect.Effect<void, never, Scope.Scope> =>

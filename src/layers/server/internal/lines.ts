@@ -18,6 +18,9 @@ export const clientJson = (expose: ReadonlyArray<Exposed>): ((event: RunEvent) =
   }
 }
 
+/** A server-sent event with JSON. */
+export const dataEvent = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
+
 /** A server-sent event with an id, from which a client can go on. */
 export const sse = (runId: string, expose: ReadonlyArray<Exposed>): Write => {
   const json = clientJson(expose)

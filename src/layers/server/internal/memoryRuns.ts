@@ -34,37 +34,48 @@ interface Reader {
   readonly news: Latch.Latch
 }
 
-interface Entry {
+/** A run that is kept. */
+class Entry {
   readonly runner: string
   readonly inbox: Inbox.Inbox
   readonly options: StartOptions
-  readonly startedAt: number
-  readonly readers: Set<Reader>
-  runId: string
-  events: Array<RunEvent>
+  readonly readers = new Set<Reader>()
+  readonly refusal = new Refusal()
+  /** Closed while a paced run waits for its readers. */
+  readonly room = Latch.makeUnsafe(true)
+  /** Empty until it has begun. */
+  runId = ""
+  startedAt = 0
+  readonly events: Array<RunEvent> = []
   /** The `seq` of the first of `events`. */
-  firstSeq: number
-  nextSeq: number
-  bytes: number
+  firstSeq = 0
+  nextSeq = 0
+  bytes = 0
   /** How far the slowest reader of a paced run had come when the last one left. */
-  read: number
+  read = 0
   /** Called when the run has its id. */
   begun: (() => void) | undefined
-  /** Closed while a paced run waits for its readers. */
-  readonly room: Latch.Latch
   fiber: Fiber.Fiber<unknown> | undefined
   ended: Ended | undefined
-  endedAt: number
+  endedAt = 0
   /** Runs the same runner again; kept only of a run that is suspended. */
-  again: ((answered: Prompt.Prompt, options: StartOptions) => Effect.Effect<string, RunsError>) | undefined
+  again: Again | undefined
   /** The id of the run that goes on with it; empty while that begins. */
   resumedAs: string | undefined
   /** Suspended, and given up since. */
-  isGivenUp: boolean
+  isGivenUp = false
   /** The run that this one goes on with, while this one runs. */
   resumes: Entry | undefined
-  readonly refusal: Refusal
+
+  constructor(runner: string, options: StartOptions, inbox: Inbox.Inbox, resumes: Entry | undefined) {
+    this.runner = runner
+    this.options = options
+    this.inbox = inbox
+    this.resumes = resumes
+  }
 }
+
+type Again = (answered: Prompt.Prompt, options: StartOptions) => Effect.Effect<string, RunsError>
 
 /** Makes the engine. Runs end with the scope. */
 export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope> =>
@@ -84,8 +95,8 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
     ): Effect.Effect<string, RunsError, R> =>
       Effect.flatMap(Inbox.make, (inbox) =>
         Effect.contextWith((context: Context.Context<R>) => {
-          const entry = { ...newEntry(runner.name, options, inbox), resumes }
-          const again = (answered: Prompt.Prompt, next: StartOptions): Effect.Effect<string, RunsError> =>
+          const entry = new Entry(runner.name, options, inbox, resumes)
+          const again: Again = (answered, next) =>
             // A suspended run goes on with its own transcript, also where its runner takes another input.
             Effect.provideContext(begin(runner, answered as typeof input, { ...options, ...next }, entry), context)
           return starting(entry, Effect.provideContext(pump(kept, entry, runner, input, again), context))
@@ -123,30 +134,6 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
 
 const interrupted = ({ fiber }: Entry): Effect.Effect<void> =>
   fiber === undefined ? Effect.void : Fiber.interrupt(fiber)
-
-const newEntry = (runner: string, options: StartOptions, inbox: Inbox.Inbox): Entry => ({
-  runner,
-  inbox,
-  options,
-  startedAt: 0,
-  readers: new Set(),
-  runId: "",
-  events: [],
-  firstSeq: 0,
-  nextSeq: 0,
-  bytes: 0,
-  read: 0,
-  begun: undefined,
-  room: Latch.makeUnsafe(true),
-  fiber: undefined,
-  ended: undefined,
-  endedAt: 0,
-  again: undefined,
-  resumedAs: undefined,
-  isGivenUp: false,
-  resumes: undefined,
-  refusal: new Refusal()
-})
 
 const refuse = (reason: RunsError["reason"], runId: string, problem: string, remedy: string) =>
   Effect.fail(new RunsError({ reason, runId, problem, remedy }))
@@ -303,7 +290,7 @@ const pump = <I, A, E, R>(
   entry: Entry,
   runner: Runner.Runner<I, A, E, R>,
   input: I,
-  again: NonNullable<Entry["again"]>
+  again: Again
 ): Effect.Effect<unknown, never, R> => {
   // An observer is given the terminal event of an interrupted run too, which a stream that is ended is not.
   const observed = Runner.onEvent(runner, (event) =>
@@ -321,11 +308,11 @@ const pump = <I, A, E, R>(
   return Effect.provideService(Effect.exit(Inbox.listen(run, entry.inbox)), CurrentState, undefined)
 }
 
-const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: NonNullable<Entry["again"]>): void => {
+const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Again): void => {
   const isFirst = entry.runId === ""
   if (isFirst) {
     entry.runId = event.runId
-    Object.assign(entry, { startedAt: now })
+    entry.startedAt = now
     kept.begin(entry)
   }
   kept.append(entry, event)

@@ -4,10 +4,9 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Prompt from "effect/ai/Prompt"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { issuesOf } from "../../../internal/issues.ts"
 import { jsonOrText } from "../../../internal/json.ts"
 import { fork } from "../../../services/SessionStore.ts"
 import { resume } from "./answers.ts"
@@ -19,10 +18,11 @@ import { endOf } from "./ended.ts"
 import { cannotAnswer, chatChunks, chatCompletion, finishReasonOf, openAiError } from "./formats/chat.ts"
 import { clientCalls } from "./formats/calls.ts"
 import { responseEvents, wholeResponse } from "./formats/responses.ts"
-import { ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
+import { dataEvent } from "./lines.ts"
+import { ofRuns, type Problem, problem, problemOf, reading, refuse, tooLarge } from "./problem.ts"
 import { json } from "./respond.ts"
 import { type Add, respondWith } from "./routes.ts"
-import { memberNames, type ServedRunner } from "./served.ts"
+import { foreignTool, type ServedRunner } from "./served.ts"
 import { admit, hasStore, historyOf, inSession, sessionId, withStore } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -61,13 +61,8 @@ const namedModel = (edge: Edge) =>
     return modelNamed((yield* modelOf(edge, name)).name)
   })
 
-const decoded = <S extends Schema.Top>(schema: S) => {
-  const decode = Schema.decodeUnknownEffect(schema as unknown as Schema.Codec<S["Type"], unknown>)
-  return (body: unknown): Effect.Effect<S["Type"], Problem> =>
-    Effect.mapError(decode(body), (error) => problem(400, `The request does not fit: ${issuesOf(error)}`))
-}
-const decodeChat = decoded(ChatRequest)
-const decodeResponses = decoded(ResponsesRequest)
+const decodeChat = reading(ChatRequest)
+const decodeResponses = reading(ResponsesRequest)
 
 const modelOf = (edge: Edge, name: string): Effect.Effect<ServedRunner, Problem> =>
   Effect.flatMap(
@@ -80,18 +75,14 @@ const modelOf = (edge: Edge, name: string): Effect.Effect<ServedRunner, Problem>
     (runner) => (runner.isChat ? Effect.succeed(runner) : refuse(400, `"${name}" takes no text.`, { part: "model" }))
   )
 
-/** Tools that a client names are those that the runner has for it: a client brings no tools of its own. */
 const toolsFit = (
   runner: ServedRunner,
   tools: ChatRequest["tools"],
   choice: Schema.Json | undefined
 ): Effect.Effect<void, Problem> => {
-  const own = memberNames(runner.runner)
-  const foreign = (tools ?? []).map((tool) => tool.name ?? tool.function?.name ?? "").find((name) => !own.has(name))
-  if (foreign !== undefined) {
-    const detail = `"${runner.name}" has no tool "${foreign.slice(0, 100)}". A client runs tools that the server defines with AgentTool.client.`
-    return refuse(400, detail, { part: "tools", kind: "tools" })
-  }
+  const names = (tools ?? []).map((tool) => tool.name ?? tool.function?.name ?? "")
+  const foreign = foreignTool(runner, names)
+  if (foreign !== undefined) return refuse(400, foreign.detail, { part: "tools", kind: "tools" })
   if (choice === undefined || choice === null || choice === "auto") return Effect.void
   return refuse(400, "The runner chooses its tools itself.", { part: "tool_choice" })
 }
@@ -117,7 +108,7 @@ const chat = (edge: Edge, request: Request, caller: Caller) =>
       signing: edge.signing
     }
     if (stream) {
-      const failed = (given: Problem) => `data: ${JSON.stringify(openAiError(given.detail, "server_error", null))}\n\n`
+      const failed = (given: Problem) => dataEvent(openAiError(given.detail, "server_error", null))
       return respondWith(edge, { runId, from: 0, write: chatChunks(context), failed, end: "data: [DONE]\n\n" })
     }
     const { ended, finish } = yield* whole(edge, runId)
@@ -157,9 +148,7 @@ const whole = (edge: Edge, runId: string) =>
     if (ended._tag === "RunCompleted") {
       const size = JSON.stringify(ended.output ?? null).length
       if (size > edge.settings.answer) {
-        return yield* refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`, {
-          error: "AnswerTooLarge"
-        })
+        return yield* Effect.fail(tooLarge(edge.settings, { error: "AnswerTooLarge" }))
       }
       return { ended, finish }
     }

@@ -3,10 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { clientError } from "../../../internal/clientError.ts"
+import { issuesOf } from "../../../internal/issues.ts"
 import { clientMessage } from "../../internal/clientMessage.ts"
 import * as RunError from "../../../RunError.ts"
 import { type Exposed, Spent } from "../../../RunEvent.ts"
 import type { Ended, RunsError } from "../../../services/Runs.ts"
+import type { Settings } from "./settings.ts"
 
 /** Why a request is not answered as it asked. */
 export interface Problem {
@@ -33,6 +35,21 @@ export const refuse = (
   fields?: Schema.JsonObject,
   headers?: Readonly<Record<string, string>>
 ): Effect.Effect<never, Problem> => Effect.fail(problem(status, detail, fields, headers))
+
+/** Reads what a client has sent. Fails with where it does not fit. */
+export const reading = <A>(
+  schema: Schema.Codec<A, unknown>,
+  what = "The request does not fit",
+  fields: Schema.JsonObject = {}
+) => {
+  const decode = Schema.decodeUnknownEffect(schema)
+  return (sent: unknown): Effect.Effect<A, Problem> =>
+    Effect.mapError(decode(sent), (error) => problem(400, `${what}: ${issuesOf(error)}`, fields))
+}
+
+/** An answer would be larger than answers may be. */
+export const tooLarge = ({ answer }: Pick<Settings, "answer">, fields: Schema.JsonObject = {}): Problem =>
+  problem(500, `The answer is larger than ${answer} bytes.`, fields)
 
 const titles: Readonly<Record<number, string>> = {
   400: "Bad Request",

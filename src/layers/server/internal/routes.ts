@@ -5,8 +5,7 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
-import * as Response from "effect/ai/Response"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RunEvent } from "../../../RunEvent.ts"
@@ -27,11 +26,12 @@ import {
   untilEnd,
   withCors
 } from "./edge.ts"
+import { billOf } from "./formats/usage.ts"
 import { afterId, ndjson, sse, type Write } from "./lines.ts"
 import { docsPage, openApi } from "./openApi.ts"
 import { graphOf } from "./playground/graph.ts"
 import { playground } from "./playground/routes.ts"
-import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
+import { failureOf, ofRuns, type Problem, problemOf, refuse, tooLarge } from "./problem.ts"
 import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
 import { traces } from "./traces.ts"
@@ -165,22 +165,13 @@ const run = (edge: Edge, request: Request, caller: Caller) =>
     const { input, isDetached, runner, session } = yield* asked(edge, request, caller)
     const runId = yield* begin(edge, { runner, input, caller, deltas: isDetached, isDetached, session })
     if (isDetached) return json({ runId, status: "running" }, 202, atRun(edge, runId))
-    const ended = yield* Effect.mapError(untilEnd(edge, runId), ofRuns)
+    const ended = yield* untilEnd(edge, runId)
     return yield* answerOf(edge, ended)
   })
 
 const atRun = ({ settings }: Edge, runId: string) => ({
   location: `${settings.prefix}/runs/${runId}`,
   "x-run-id": runId
-})
-
-const encodeUsage = Schema.encodeSync(Response.Usage)
-
-/** What a run has used, as JSON. */
-const billOf = ({ spent: { cost, steps, usage } }: Ended) => ({
-  usage: encodeUsage(usage) as Schema.Json,
-  ...(cost === undefined ? {} : { cost }),
-  steps
 })
 
 /** What a run came to: `{ output, usage, steps, runId }`, what it waits for, or a problem. */
@@ -190,7 +181,7 @@ const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
   const { output = null, runId } = ended
   const text = JSON.stringify({ output, ...billOf(ended), runId })
   if (text.length > edge.settings.answer) {
-    return refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`, { error: "AnswerTooLarge", runId })
+    return Effect.fail(tooLarge(edge.settings, { error: "AnswerTooLarge", runId }))
   }
   return Effect.succeed(
     HttpServerResponse.text(text, {
@@ -233,7 +224,7 @@ const answered = (edge: Edge, request: Request, caller: Caller, given: unknown) 
     const deltas = wantsLines(request) || /\btext\/event-stream\b/i.test(request.headers["accept"] ?? "")
     const runId = yield* resume(edge, info, answers, { caller, deltas })
     if (deltas) return streamed(edge, request, runId, 0)
-    return yield* answerOf(edge, yield* Effect.mapError(untilEnd(edge, runId), ofRuns))
+    return yield* answerOf(edge, yield* untilEnd(edge, runId))
   })
 
 const approvals = (edge: Edge, caller: Caller) =>
@@ -392,9 +383,7 @@ export const respondWith = (edge: Edge, options: Writing): Answer => {
     Stream.catch((error) => Stream.succeed(failed(ofRuns(error))))
   )
   const closing = Stream.suspend(() =>
-    left < 0
-      ? Stream.succeed(failed(problem(500, `The answer is larger than ${edge.settings.answer} bytes.`)))
-      : Stream.fromIterable(end === undefined ? [] : [end])
+    left < 0 ? Stream.succeed(failed(tooLarge(edge.settings))) : Stream.fromIterable(end === undefined ? [] : [end])
   )
   const kept = isLines === true ? lines : Stream.merge(lines, heartbeat, { haltStrategy: "left" })
   // A run that is followed may be silent for long, and the head of an answer is sent with the first of its body.

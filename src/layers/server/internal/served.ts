@@ -4,14 +4,13 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { issuesOf } from "../../../internal/issues.ts"
 import { codec, jsonSchema } from "../../../internal/jsonForm.ts"
 import { conversation, inputOf, outputOf, takesText } from "../../../internal/runnerSchemas.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import * as Runner from "../../../Runner.ts"
 import { check as clientInput } from "../../internal/clientInput.ts"
 import type { Structure } from "../../../internal/structure.ts"
-import { problem, type Problem } from "./problem.ts"
+import { problem, type Problem, reading } from "./problem.ts"
 
 /** A runner whose types are checked where it is given, and decoded at run time. */
 export type ErasedRunner = Runner.Runner<unknown, unknown, unknown, never>
@@ -104,15 +103,11 @@ const inputs = (subject: string, schema: Schema.Top | undefined): Inputs => {
     return { isChat: true, takesConversation: false, inputSchema: textSchema, decode: decodeText }
   }
   const coded = codec(subject, schema!, "input") as Schema.Codec<unknown, unknown>
-  const decode = Schema.decodeUnknownEffect(coded)
   return {
     isChat: false,
     takesConversation: false,
     inputSchema: jsonSchema(subject, coded),
-    decode: (input) =>
-      Effect.mapError(decode(input), (error) =>
-        problem(400, `input does not fit: ${issuesOf(error)}`, { part: "input" })
-      )
+    decode: reading(coded, "input does not fit", { part: "input" })
   }
 }
 
@@ -129,8 +124,22 @@ const decodeConversation = (input: unknown): Effect.Effect<unknown, Problem> =>
 export const fromClient = (input: unknown, history: Prompt.Prompt): Effect.Effect<Prompt.Prompt, Problem> =>
   Effect.mapError(clientInput(input, { history }), ({ kind, message, part }) => problem(400, message, { part, kind }))
 
+/**
+ * The first of the tools that a client names that the runner does not have for it: a client brings no tools of its own.
+ */
+export const foreignTool = (
+  { name, runner }: ServedRunner,
+  tools: ReadonlyArray<string>
+): { readonly index: number; readonly detail: string } | undefined => {
+  const own = tools.length === 0 ? undefined : memberNames(runner)
+  const index = tools.findIndex((tool) => own?.has(tool) === false)
+  if (index < 0) return undefined
+  const detail = `"${name}" has no tool "${tools[index]!.slice(0, 100)}". A client runs tools that the server defines with AgentTool.client.`
+  return { index, detail }
+}
+
 /** The names of all that a runner is made of, to any depth: members, and tools of agents. */
-export const memberNames = (runner: Runner.Any): ReadonlySet<string> => {
+const memberNames = (runner: Runner.Any): ReadonlySet<string> => {
   const names = new Set<string>()
   const seen = new Set<unknown>()
   const look = (one: { readonly definition: { readonly structure: () => Structure } }): void => {

@@ -5,7 +5,6 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
-import { issuesOf } from "../../../internal/issues.ts"
 import type { Info } from "../../../services/Runs.ts"
 import type * as Runner from "../../../Runner.ts"
 import { answersOf, resume } from "./answers.ts"
@@ -13,8 +12,9 @@ import { type Item, turnOf } from "./chatInput.ts"
 import { file, text, type UserPart } from "./chatParts.ts"
 import { begin, bodyOf, type Caller, type Edge, runnerOf } from "./edge.ts"
 import { uiChunks, uiHeaders } from "./formats/ui.ts"
+import { dataEvent } from "./lines.ts"
 import { historyOf, messageId, ownRun, runOfMessage } from "./ownMessages.ts"
-import { type Problem, problem, refuse } from "./problem.ts"
+import { type Problem, reading, refuse } from "./problem.ts"
 import { type Add, respondWith } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
 
@@ -64,23 +64,21 @@ const Body = Schema.Struct({
   messages: Schema.Array(Message),
   trigger: Schema.optionalKey(Schema.String)
 })
-const decode = Schema.decodeUnknownEffect(Body)
+const decode = reading(Body)
 
 const chat = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: Caller) =>
   Effect.gen(function* () {
     const { name } = yield* HttpRouter.params
     const runner = yield* runnerOf(edge, name)
     if (!runner.isChat) return yield* refuse(400, `"${runner.name}" takes no text.`)
-    const { messages } = yield* Effect.flatMap(bodyOf(edge, request), (body) =>
-      Effect.mapError(decode(body), (error) => problem(400, `The request does not fit: ${issuesOf(error)}`))
-    )
+    const { messages } = yield* Effect.flatMap(bodyOf(edge, request), decode)
     const runId = yield* started(edge, { runner, caller, messages })
     const context = { expose: edge.settings.expose, idOf: (id: string) => messageId(edge, id) }
     return respondWith(edge, {
       runId,
       from: 0,
       write: uiChunks(context),
-      failed: ({ detail }) => `data: ${JSON.stringify({ type: "error", errorText: detail })}\n\n`,
+      failed: ({ detail }) => dataEvent({ type: "error", errorText: detail }),
       end: "data: [DONE]\n\n",
       headers: uiHeaders
     })

@@ -15,7 +15,7 @@ import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import { admitInput, type Begin, begin, type Caller, type Edge, parsed, runnerOf, sendInput } from "./edge.ts"
 import { clientJson } from "./lines.ts"
-import { bodyOf, ofRuns, type Problem, problem, refuse } from "./problem.ts"
+import { bodyOf, ofRuns, type Problem, problem, refuse, tooLarge } from "./problem.ts"
 import type { Add } from "./routes.ts"
 import { fromClient } from "./served.ts"
 
@@ -154,7 +154,7 @@ const send = (edge: Edge, runId: string, pacing: Pacing, write: (text: string) =
       const text = json(event)
       if (text === undefined) return Effect.void
       left -= text.length
-      if (left < 0) return refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`)
+      if (left < 0) return Effect.fail(tooLarge(edge.settings))
       const sent = write(text)
       if (pacing.seen === undefined || event.seq - pacing.seen < ahead) return sent
       pacing.room.closeUnsafe()

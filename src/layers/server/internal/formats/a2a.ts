@@ -1,10 +1,10 @@
 /** Tasks of A2A (version 1.0), out of runs and their events. */
-import * as Response from "effect/ai/Response"
-import * as Schema from "effect/Schema"
 import type { RunEvent } from "../../../../RunEvent.ts"
 import type { Ended, Info } from "../../../../services/Runs.ts"
+import { dataEvent } from "../lines.ts"
 import { failureOf } from "../problem.ts"
 import { textOf } from "./answer.ts"
+import { billOf } from "./usage.ts"
 
 /** What a task is known by. */
 export interface TaskContext {
@@ -14,8 +14,6 @@ export interface TaskContext {
   /** What a suspended run waits for, as its client may see it. */
   readonly waiting: (ended: Extract<Ended, { readonly _tag: "RunSuspended" }>) => ReadonlyArray<unknown>
 }
-
-const encodeUsage = Schema.encodeSync(Response.Usage)
 
 const outputPart = (output: unknown): object =>
   typeof output === "string"
@@ -63,12 +61,6 @@ const statusOf = (ended: Ended | undefined, context: TaskContext, at: number): o
     ...(parts === undefined ? {} : { message: { messageId, taskId, contextId, role: "ROLE_AGENT", parts } })
   }
 }
-
-const billOf = ({ spent: { cost, steps, usage } }: Ended): object => ({
-  usage: encodeUsage(usage),
-  ...(cost === undefined ? {} : { cost }),
-  steps
-})
 
 /** A task as it is now. */
 export const taskOf = (info: Pick<Info, "ended" | "startedAt">, context: TaskContext): object => {
@@ -141,6 +133,6 @@ export const taskEvents = (
     if (event.path.length > 1) return ""
     const first = isBegun ? [] : [{ task: taskOf({ ended: undefined, startedAt: event.at }, context) }]
     isBegun = true
-    return [...first, ...resultsOf(event)].map((result) => `data: ${JSON.stringify(envelope(result))}\n\n`).join("")
+    return [...first, ...resultsOf(event)].map((result) => dataEvent(envelope(result))).join("")
   }
 }

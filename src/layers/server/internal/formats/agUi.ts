@@ -2,6 +2,7 @@
 import type * as Response from "effect/ai/Response"
 import type { Exposed, RunEvent } from "../../../../RunEvent.ts"
 import type { Ended } from "../../../../services/Runs.ts"
+import { dataEvent } from "../lines.ts"
 import { failureOf } from "../problem.ts"
 import { type Event, Messages } from "./agUiMessages.ts"
 import { textOf } from "./answer.ts"
@@ -17,10 +18,6 @@ export interface AgUiContext {
   /** The id of the messages that a run gives, by which this server knows its own. */
   readonly idOf: (runId: string) => string
 }
-
-/** Writes events of AG-UI. */
-export const writeEvents = (events: ReadonlyArray<Event>): string =>
-  events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
 
 const usageOf = ({ inputTokens, outputTokens }: Response.Usage): object => {
   const counts = {
@@ -189,5 +186,5 @@ class Run {
 /** Writes the events of AG-UI. */
 export const agUiEvents = (context: AgUiContext): ((event: RunEvent) => string) => {
   const run = new Run(context)
-  return (event) => (event.path.length > 1 ? "" : writeEvents(run.events(event)))
+  return (event) => (event.path.length > 1 ? "" : run.events(event).map(dataEvent).join(""))
 }

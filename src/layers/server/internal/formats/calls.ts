@@ -13,6 +13,13 @@ export interface ClientCall {
   readonly arguments: string
 }
 
+/** A call as chat completions have it. */
+export const toolCallOf = ({ arguments: text, id, name }: ClientCall) => ({
+  id,
+  type: "function",
+  function: { name, arguments: text }
+})
+
 /** A call of ours, read back. */
 export interface OwnCall {
   readonly runId: string

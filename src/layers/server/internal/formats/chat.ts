@@ -2,9 +2,10 @@
 import type { RunEvent } from "../../../../RunEvent.ts"
 import type { Signing } from "../../../../services/Approver.ts"
 import type { Ended } from "../../../../services/Runs.ts"
+import { dataEvent } from "../lines.ts"
 import { failureOf } from "../problem.ts"
 import { textOf, textReader } from "./answer.ts"
-import { clientCalls } from "./calls.ts"
+import { clientCalls, toolCallOf } from "./calls.ts"
 import { chatUsage } from "./usage.ts"
 
 /** What the answer is part of. */
@@ -42,15 +43,7 @@ export const chatCompletion = (ended: Ended, finishReason: string, { model, sign
           role: "assistant",
           content,
           refusal: null,
-          ...(calls === undefined
-            ? {}
-            : {
-                tool_calls: calls.map(({ arguments: text, id, name }) => ({
-                  id,
-                  type: "function",
-                  function: { name, arguments: text }
-                }))
-              })
+          ...(calls === undefined ? {} : { tool_calls: calls.map(toolCallOf) })
         },
         logprobs: null,
         finish_reason: calls === undefined ? finishReason : "tool_calls"
@@ -63,8 +56,6 @@ export const chatCompletion = (ended: Ended, finishReason: string, { model, sign
 /** Why a run has ended, in OpenAI's words. */
 export const finishReasonOf = (reason: string | undefined): string =>
   reason === "length" ? "length" : reason === "content-filter" ? "content_filter" : "stop"
-
-const sse = (data: object): string => `data: ${JSON.stringify(data)}\n\n`
 
 /** A chat completion that is written as it comes. */
 class Completion {
@@ -110,7 +101,7 @@ class Completion {
   }
 
   #chunk(delta: object, finishReason: string | null = null): string {
-    return sse({
+    return dataEvent({
       ...this.#head(),
       choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
       ...(this.#context.includeUsage ? { usage: null } : {})
@@ -119,21 +110,16 @@ class Completion {
 
   #failed(message: string, code: string): string {
     this.#isVoid = true
-    return sse(openAiError(message, "server_error", code))
+    return dataEvent(openAiError(message, "server_error", code))
   }
 
   #end(event: Ended): string {
     const { includeUsage, signing } = this.#context
     const calls = clientCalls(event, signing)
-    const usage = includeUsage ? sse({ ...this.#head(), choices: [], usage: chatUsage(event.spent.usage) }) : ""
+    const usage = includeUsage ? dataEvent({ ...this.#head(), choices: [], usage: chatUsage(event.spent.usage) }) : ""
     if (event._tag === "RunCompleted") return `${this.#chunk({}, finishReasonOf(this.#finish))}${usage}`
     if (calls !== undefined) {
-      const deltas = calls.map(({ arguments: text, id, name }, index) => ({
-        index,
-        id,
-        type: "function",
-        function: { name, arguments: text }
-      }))
+      const deltas = calls.map((call, index) => ({ index, ...toolCallOf(call) }))
       return `${this.#chunk({ tool_calls: deltas })}${this.#chunk({}, "tool_calls")}${usage}`
     }
     if (event._tag === "RunSuspended") return this.#failed(cannotAnswer(event.runId), "RunSuspended")

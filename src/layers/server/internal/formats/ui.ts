@@ -1,6 +1,7 @@
 /** The UI message stream of the AI SDK (version 1), out of the events of a run: `useChat` and all that stands on it. */
 import type { Exposed, RunEvent } from "../../../../RunEvent.ts"
 import type { Ended } from "../../../../services/Runs.ts"
+import { dataEvent } from "../lines.ts"
 import { failureOf } from "../problem.ts"
 import { textOf } from "./answer.ts"
 
@@ -18,9 +19,6 @@ interface Chunk {
   readonly type: string
   readonly [key: string]: unknown
 }
-
-const write = (chunks: ReadonlyArray<Chunk>): string =>
-  chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join("")
 
 type ToolEvent = Extract<RunEvent, { readonly toolCallId: string }>
 
@@ -175,5 +173,5 @@ class Message {
 /** Writes the chunks of a UI message. */
 export const uiChunks = (context: UiContext): ((event: RunEvent) => string) => {
   const message = new Message(context)
-  return (event) => (event.path.length > 1 ? "" : write(message.chunks(event)))
+  return (event) => (event.path.length > 1 ? "" : message.chunks(event).map(dataEvent).join(""))
 }

@@ -1,5 +1,16 @@
-/** The usage of a run in the words of OpenAI. */
-import type * as Response from "effect/ai/Response"
+/** What a run has used, in the server's own words and those of OpenAI. */
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import type { Ended } from "../../../../services/Runs.ts"
+
+const encodeUsage = Schema.encodeSync(Response.Usage)
+
+/** What a run has used, as JSON. */
+export const billOf = ({ spent: { cost, steps, usage } }: Ended) => ({
+  usage: encodeUsage(usage) as Schema.Json,
+  ...(cost === undefined ? {} : { cost }),
+  steps
+})
 
 const count = (value: number | undefined): number => value ?? 0
 

@@ -1,12 +1,11 @@
 /** The sessions of editors that the store keeps, a page at a time. */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Prompt from "effect/ai/Prompt"
 import { cut } from "../../../../internal/text.ts"
 import * as Store from "../../../../services/SessionStore.ts"
 import { codes, refuse, type RpcFailure } from "./rpc.ts"
 import type { ListSessions } from "./schema.ts"
-import { folderOf, idPrefix } from "./serverSessions.ts"
+import { folderOf, idPrefix, withStore } from "./serverSessions.ts"
 
 /** How many sessions a page has, and how many are looked through for one. */
 const pageSize = 50
@@ -28,14 +27,6 @@ export const listed = (given: typeof ListSessions.Type): Effect.Effect<object, R
     const sessions = yield* Effect.forEach(found, shown, { concurrency: 4 })
     return { sessions, ...(next === undefined ? {} : { nextCursor: next }) }
   }).pipe(Effect.catchTag("StoreError", () => refuse(codes.internal, "The sessions cannot be read now.")))
-
-/** Asks the store. Fails in a server without one. */
-const withStore = <A, E>(effect: Effect.Effect<A, E, Store.SessionStore>) =>
-  Effect.flatMap(Effect.serviceOption(Store.SessionStore), (store): Effect.Effect<A, E | RpcFailure> =>
-    Option.isNone(store)
-      ? refuse(codes.unknownMethod, "No store keeps sessions here.")
-      : Effect.provideService(effect, Store.SessionStore, store.value)
-  )
 
 const page = (cwd: string | undefined, cursor: string) =>
   Effect.gen(function* () {

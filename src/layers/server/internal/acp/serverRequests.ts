@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Store from "../../../../services/SessionStore.ts"
-import { codes, failure, type Handlers, type Peer, refuse, type RpcFailure } from "./rpc.ts"
+import { codes, type Handlers, type Peer, refuse, type RpcFailure } from "./rpc.ts"
 import { Initialize, ListSessions, OfSession, OpenSession, Prompt, protocolVersion, reader } from "./schema.ts"
 import { listed } from "./serverList.ts"
-import { isSessionId, type Sessions, unknownSession } from "./serverSessions.ts"
+import { isSessionId, type Sessions, unknownSession, withStore } from "./serverSessions.ts"
 import { cancel, type ServedAgent, take, takesConversation } from "./serverTurn.ts"
 import { historyUpdates } from "./updates.ts"
 
@@ -103,14 +103,11 @@ const withoutServers = ({ mcpServers }: Given): Effect.Effect<void> =>
 /** Goes on with a conversation that the store keeps, and shows it again. */
 const loaded = (served: Served, given: Given): Effect.Effect<object, RpcFailure> =>
   Effect.gen(function* () {
-    const store = yield* Effect.serviceOption(Store.SessionStore)
-    if (Option.isNone(store)) return yield* refuse(codes.unknownMethod, "No store keeps sessions here.")
-    yield* withoutServers(given)
     const { cwd, sessionId = "" } = given
+    yield* withoutServers(given)
     if (!isSessionId(sessionId)) return yield* unknownSession
-    const history = yield* Store.history(sessionId).pipe(
-      Effect.provideService(Store.SessionStore, store.value),
-      Effect.mapError(() => failure(codes.internal, "The session cannot be read now."))
+    const history = yield* withStore(Store.history(sessionId)).pipe(
+      Effect.catchTag("StoreError", () => refuse(codes.internal, "The session cannot be read now."))
     )
     if (history.content.length === 0) return yield* unknownSession
     yield* served.sessions.open(cwd, sessionId)

@@ -2,8 +2,10 @@
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Prompt from "effect/ai/Prompt"
 import * as Result from "effect/Result"
+import { SessionStore } from "../../../../services/SessionStore.ts"
 import { codes, refuse, type RpcFailure } from "./rpc.ts"
 
 /** A session. */
@@ -17,6 +19,14 @@ export interface Session {
   /** Tools that are allowed from now on, without asking. */
   readonly allowed: Set<string>
 }
+
+/** Asks the store of sessions. Fails in a server without one. */
+export const withStore = <A, E>(effect: Effect.Effect<A, E, SessionStore>) =>
+  Effect.flatMap(Effect.serviceOption(SessionStore), (store): Effect.Effect<A, E | RpcFailure> =>
+    Option.isNone(store)
+      ? refuse(codes.unknownMethod, "No store keeps sessions here.")
+      : Effect.provideService(effect, SessionStore, store.value)
+  )
 
 /** Sessions by their ids. */
 export interface Sessions {

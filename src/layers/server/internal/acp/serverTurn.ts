@@ -20,7 +20,7 @@ import { messageOf } from "./promptInput.ts"
 import { codes, failure, type Peer, refuse, type RpcFailure } from "./rpc.ts"
 import type { Content } from "./schema.ts"
 import { make as makeAsking } from "./serverApprover.ts"
-import type { Session } from "./serverSessions.ts"
+import { type Session, withStore } from "./serverSessions.ts"
 import { updatesOf } from "./updates.ts"
 
 /** A runner whose types were checked where it was given, and whose services are in the context of the server. */
@@ -64,14 +64,9 @@ export const take = (
     if (Cause.hasInterruptsOnly(exit.cause)) return { stopReason: "cancelled" }
     const error = Cause.squash(exit.cause)
     // An editor has no answer but to permissions: what waits for another one would block the session.
-    if (error instanceof RunError.RunSuspended) yield* Effect.ignore(giveUp(session))
+    if (error instanceof RunError.RunSuspended) yield* Effect.ignore(withStore(Store.giveUp(session.id)))
     return yield* stopped(error)
   })
-
-const giveUp = ({ id }: Session) =>
-  Effect.flatMap(Effect.serviceOption(Store.SessionStore), (store) =>
-    Option.isNone(store) ? Effect.void : Effect.provideService(Store.giveUp(id), Store.SessionStore, store.value)
-  )
 
 /** Limits are ends of a turn; what else goes wrong is an error, in the words for the person who runs the program. */
 const stopped = (error: unknown): Effect.Effect<{ readonly stopReason: string }, RpcFailure> => {

@@ -7,8 +7,8 @@ import type * as Scope from "effect/Scope"
 import { jsonOrText } from "../../../internal/json.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
 import { answersOf, isWaiting, resume, type WaitingRun } from "./answers.ts"
-import { turnOf } from "./chatInput.ts"
-import { file, text, type UserPart } from "./chatParts.ts"
+import { newInput } from "./chatInput.ts"
+import { file, taken, text, type UserPart } from "./chatParts.ts"
 import { begin, type Caller, type Edge } from "./edge.ts"
 import { putLatest } from "./latest.ts"
 import { type Problem, problem, refuse } from "./problem.ts"
@@ -151,30 +151,21 @@ const lastRun = (edge: Edge, asked: Asked, taskId: string) =>
 
 const chatInput = (edge: Edge, { caller, message, runner }: Asked, history: Prompt.Prompt) =>
   Effect.gen(function* () {
-    const parts = yield* Effect.forEach(message.parts, (part, index) => userPart(part, `message.parts[${index}]`))
+    const parts = yield* Effect.forEach(message.parts, (part, index) =>
+      taken(userPart(part), `message.parts[${index}]`, notTaken)
+    )
     if (parts.length === 0) return yield* refuse(400, "The message has no part.", { part: "message.parts" })
-    const turn = yield* turnOf({ edge, runner, caller, history }, [{ _tag: "User", parts, at: "message" }])
-    return turn._tag === "New" ? turn.input : yield* refuse(400, "The message is not one of the user.")
+    return yield* newInput({ edge, runner, caller, history }, [{ _tag: "User", parts, at: "message" }])
   })
 
-const userPart = (part: Part, at: string): Effect.Effect<UserPart, Problem> => {
-  const { data, filename, mediaType = "application/octet-stream", raw, url } = part
+const userPart = ({ data, filename, mediaType, raw, text: said, url = "" }: Part): UserPart | undefined => {
+  if (said !== undefined) return text(said)
+  if (data !== undefined) return text(JSON.stringify(data))
   const name = filename === "" ? undefined : filename
-  const found =
-    part.text !== undefined
-      ? text(part.text)
-      : data !== undefined
-        ? text(JSON.stringify(data))
-        : raw !== undefined
-          ? file(`data:${mediaType};base64,${raw}`, undefined, name)
-          : file(url ?? "", part.mediaType, name)
-  return found === undefined
-    ? refuse(400, "A part is a text, data, or a file that is in it or at an https: address.", {
-        part: at,
-        kind: "shape"
-      })
-    : Effect.succeed(found)
+  if (raw === undefined) return file(url, mediaType, name)
+  return file(`data:${mediaType ?? "application/octet-stream"};base64,${raw}`, undefined, name)
 }
+const notTaken = "A part is a text, data, or a file that is in it or at an https: address."
 
 /** The input of a runner that does not take a text: a part of data, or JSON in a text. */
 const dataInput = ({ message, runner }: Asked): Effect.Effect<unknown, Problem> => {

@@ -7,8 +7,8 @@ import * as Schema from "effect/Schema"
 import { jsonOrText } from "../../../internal/json.ts"
 import type { WaitingFor } from "../../../services/Waiting.ts"
 import { answersOf, resume } from "./answers.ts"
-import { type Item, turnOf } from "./chatInput.ts"
-import { file, text, type UserPart } from "./chatParts.ts"
+import { type Item, newInput } from "./chatInput.ts"
+import { file, taken, text, type UserPart } from "./chatParts.ts"
 import { begin, bodyOf, type Caller, type Edge, runnerOf } from "./edge.ts"
 import { agUiEvents } from "./formats/agUi.ts"
 import { dataEvent } from "./lines.ts"
@@ -104,9 +104,8 @@ const started = (edge: Edge, asked: Asked) =>
     const items = yield* Effect.forEach(messages.slice(after), (message, index) =>
       itemsOf(edge, calls, message, `messages[${after + index}]`)
     )
-    const turn = yield* turnOf({ edge, runner, caller, history }, withContext(items.flat(), body.context ?? []))
-    if (turn._tag === "Resume") return yield* refuse(400, "The last message is not one of the user.")
-    return yield* begin(edge, { runner, input: turn.input, caller, deltas: true, isDetached: false })
+    const input = yield* newInput({ edge, runner, caller, history }, withContext(items.flat(), body.context ?? []))
+    return yield* begin(edge, { runner, input, caller, deltas: true, isDetached: false })
   })
 
 /** What a page says of itself is text of its user, before the last message. */
@@ -241,21 +240,13 @@ const itemsOf = (
       : Effect.succeed([{ _tag: "Assistant", text: said, at }])
   }
   return Effect.map(
-    Effect.forEach(parts, (part, index) => userPart(part, `${at}.content[${index}]`)),
+    Effect.forEach(parts, (part, index) => taken(userPart(part), `${at}.content[${index}]`)),
     (found) => [{ _tag: "User", parts: found, at }]
   )
 }
 
-const userPart = (part: Part, at: string): Effect.Effect<UserPart, Problem> => {
-  const { source, type } = part
-  const found = type === "text" ? text(part.text ?? "") : source === undefined ? undefined : fileOf(source)
-  return found === undefined
-    ? refuse(400, "A message of a user has texts, and files at a data: or an https: address.", {
-        part: at,
-        kind: "shape"
-      })
-    : Effect.succeed(found)
-}
+const userPart = ({ source, text: said = "", type }: Part): UserPart | undefined =>
+  type === "text" ? text(said) : source === undefined ? undefined : fileOf(source)
 
 const fileOf = ({ mimeType, type, value }: typeof Source.Type): UserPart | undefined => {
   if (type === "data") return file(`data:${mimeType ?? "application/octet-stream"};base64,${value}`)

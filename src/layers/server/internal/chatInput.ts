@@ -34,28 +34,32 @@ export interface Context {
 
 /** Reads a conversation. Fails with the part that a client must not write. */
 export const turnOf = (context: Context, items: ReadonlyArray<Item>): Effect.Effect<Turn, Problem> =>
+  items.at(-1)?._tag === "Result"
+    ? Effect.flatMap(callsIn(context, items), (calls) => resumption(context, items, calls))
+    : Effect.map(newInput(context, items), (input) => ({ _tag: "New", input }))
+
+/** The input of a new run, out of a conversation whose last message is one of the user. */
+export const newInput = (context: Context, items: ReadonlyArray<Item>): Effect.Effect<unknown, Problem> =>
   Effect.gen(function* () {
-    const { edge } = context
-    const systems = items.filter((item) => item._tag === "System")
-    if (systems.length > 0 && edge.settings.clientInstructions === "refuse") {
-      const detail =
-        'This server takes no instructions of clients: system and developer messages. Leave them out, or serve it with clientInstructions: "append".'
-      return yield* refuse(400, detail, { part: systems[0]!.at, kind: "system" })
-    }
-    const calls = yield* ownCalls(edge, items)
+    const calls = yield* callsIn(context, items)
     const last = items.at(-1)
     if (last === undefined) return yield* refuse(400, "There is no message.", { part: "messages", kind: "shape" })
-    if (last._tag === "Result") return yield* resumption(context, items, calls)
     if (last._tag === "Call") {
       return yield* refuse(400, "The last call has no result.", { part: last.at, kind: "tool-call" })
     }
-    return { _tag: "New" as const, input: yield* inputOf(context, items, calls) }
+    return yield* inputOf(context, items, calls)
   })
 
 type Calls = ReadonlyMap<string, NonNullable<ReturnType<typeof ownCall>> & { readonly name: string }>
 
 /** The calls of a conversation, each of which this server has signed. Results stand for such calls only. */
-const ownCalls = (edge: Edge, items: ReadonlyArray<Item>): Effect.Effect<Calls, Problem> => {
+const callsIn = ({ edge }: Context, items: ReadonlyArray<Item>): Effect.Effect<Calls, Problem> => {
+  const system = items.find((item) => item._tag === "System")
+  if (system !== undefined && edge.settings.clientInstructions === "refuse") {
+    const detail =
+      'This server takes no instructions of clients: system and developer messages. Leave them out, or serve it with clientInstructions: "append".'
+    return refuse(400, detail, { part: system.at, kind: "system" })
+  }
   const calls = new Map<string, NonNullable<ReturnType<typeof ownCall>> & { readonly name: string }>()
   for (const item of items) {
     if (item._tag === "Call") {

@@ -1,5 +1,7 @@
 /** Pieces of users' messages: texts, and files that are in the message or at an address of the web. */
+import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
+import { type Problem, refuse } from "./problem.ts"
 
 /** A piece of a user's message. */
 export type UserPart = Prompt.UserMessagePartEncoded
@@ -9,6 +11,14 @@ export const textsOf = (parts: ReadonlyArray<UserPart>): string | undefined => {
   const texts = parts.map((part) => (part.type === "text" ? part.text : undefined))
   return texts.every((text) => text !== undefined) ? texts.join("\n") : undefined
 }
+
+/** A piece, or what a client is told in place of one that is not taken. `at` names it to the client. */
+export const taken = (
+  part: UserPart | undefined,
+  at: string,
+  detail = "A message of a user has texts, and files at a data: or an https: address."
+): Effect.Effect<UserPart, Problem> =>
+  part === undefined ? refuse(400, detail, { part: at, kind: "shape" }) : Effect.succeed(part)
 
 /** A text. */
 export const text = (value: string): UserPart => ({ type: "text", text: value })

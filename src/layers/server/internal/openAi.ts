@@ -11,7 +11,7 @@ import { jsonOrText } from "../../../internal/json.ts"
 import { fork } from "../../../services/SessionStore.ts"
 import { resume } from "./answers.ts"
 import { type Item, type Turn, turnOf } from "./chatInput.ts"
-import { file, text, type UserPart as Part } from "./chatParts.ts"
+import { file, taken, text, type UserPart as Part } from "./chatParts.ts"
 import { type ChatMessage, ChatRequest, type InputItem, ResponsesRequest, type UserPart } from "./chatSchemas.ts"
 import { begin, bodyOf, type Caller, type Edge, runOf, runnerOf } from "./edge.ts"
 import { endOf } from "./ended.ts"
@@ -177,13 +177,10 @@ const partOf = (part: UserPart, at: string): Effect.Effect<Part, Problem> => {
   const url = urlOf(part)
   if (url === undefined) {
     const detail = `A part of type "${part.type.slice(0, 100)}" is not taken as it is. Send texts, and images and files by their address or their data.`
-    return refuse(400, detail, { part: at, kind: "shape" })
+    return taken(undefined, at, detail)
   }
   const name = "file" in part ? part.file.filename : "filename" in part ? part.filename : undefined
-  const found = file(url, undefined, name ?? undefined)
-  return found === undefined
-    ? refuse(400, "A file is at a data: or an https: address.", { part: at, kind: "shape" })
-    : Effect.succeed(found)
+  return taken(file(url, undefined, name ?? undefined), at, "A file is at a data: or an https: address.")
 }
 
 /** Where the file of a part is; `undefined` for a part of another kind. */

@@ -8,8 +8,8 @@ import * as Schema from "effect/Schema"
 import type { Info } from "../../../services/Runs.ts"
 import type * as Runner from "../../../Runner.ts"
 import { answersOf, resume } from "./answers.ts"
-import { type Item, turnOf } from "./chatInput.ts"
-import { file, text, type UserPart } from "./chatParts.ts"
+import { type Item, newInput } from "./chatInput.ts"
+import { file, taken, text, type UserPart } from "./chatParts.ts"
 import { begin, bodyOf, type Caller, type Edge, runnerOf } from "./edge.ts"
 import { uiChunks, uiHeaders } from "./formats/ui.ts"
 import { dataEvent } from "./lines.ts"
@@ -99,9 +99,8 @@ const started = (edge: Edge, asked: Asked) =>
     const items = yield* Effect.forEach(messages.slice(after), (message, index) =>
       itemsOf(edge, message, `messages[${after + index}]`)
     )
-    const turn = yield* turnOf({ edge, runner, caller, history }, items.flat())
-    if (turn._tag === "Resume") return yield* refuse(400, "The last message is not one of the user.")
-    return yield* begin(edge, { runner, input: turn.input, caller, deltas: true, isDetached: false })
+    const input = yield* newInput({ edge, runner, caller, history }, items.flat())
+    return yield* begin(edge, { runner, input, caller, deltas: true, isDetached: false })
   })
 
 /** The conversation up to the last answer whose run is kept, as this server has it; and where the client's messages go on. */
@@ -172,22 +171,10 @@ const itemsOf = (edge: Edge, message: Message, at: string): Effect.Effect<Readon
     return Effect.succeed([{ _tag: "Assistant", text: texts.join(""), at }])
   }
   return Effect.map(
-    Effect.forEach(message.parts, (part, index) => userPart(part, `${at}.parts[${index}]`)),
+    Effect.forEach(message.parts, (part, index) => taken(userPart(part), `${at}.parts[${index}]`)),
     (parts) => [{ _tag: "User", parts, at }]
   )
 }
 
-const userPart = (part: Part, at: string): Effect.Effect<UserPart, Problem> => {
-  const found =
-    part.type === "text"
-      ? text(part.text ?? "")
-      : part.type === "file"
-        ? file(part.url ?? "", part.mediaType, part.filename)
-        : undefined
-  return found === undefined
-    ? refuse(400, "A message of a user has texts, and files at a data: or an https: address.", {
-        part: at,
-        kind: "shape"
-      })
-    : Effect.succeed(found)
-}
+const userPart = ({ filename, mediaType, text: said = "", type, url = "" }: Part): UserPart | undefined =>
+  type === "text" ? text(said) : type === "file" ? file(url, mediaType, filename) : undefined

@@ -16,6 +16,7 @@ import * as SessionStore from "../layers/state/SessionStore.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
 import type { StoreError } from "../RunError.ts"
 import { Exposed } from "../RunEvent.ts"
+import type * as Runner from "../Runner.ts"
 import { databaseOf } from "./database.ts"
 import { badInput, checkPort, type CliFailure, defined, failed } from "./failure.ts"
 import { findForServer } from "./model.ts"
@@ -108,16 +109,23 @@ type StoresError = SqlError.SqlError | StoreError
 
 type Served = TextRunner | AgentServer.WithInput
 
-/** The runners of a file by the names of its exports; `default` has the runner's own name. */
+/** The runners of a file by the names of its exports; `default` has the runner's own name. Refuses two under one name. */
 const servedOf = (
   file: string
 ): Effect.Effect<Readonly<Record<string, Served>>, CliFailure, FileSystem.FileSystem | Path.Path> =>
-  Effect.map(runnersOf(file), (runners) => {
-    const entries = [...runners].map(([exported, runner]): readonly [string, Served] => {
-      const name = exported === "default" ? runner.name : exported
+  Effect.gen(function* () {
+    const named = new Map<string, Runner.Any>()
+    for (const [exported, runner] of yield* runnersOf(file)) {
+      const name = (exported === "default" ? runner.name : exported).replace(/[^A-Za-z0-9._-]/g, "-")
+      if ((named.get(name) ?? runner) !== runner) {
+        return yield* badInput(`${file} exports two runners that would be served as "${name}". Rename one of them.`)
+      }
+      named.set(name, runner)
+    }
+    const served = ([name, runner]: readonly [string, Runner.Any]): readonly [string, Served] => {
       const schema = inputOf(runner)
       const isText = schema === undefined || takesText(schema)
-      return [name.replace(/[^A-Za-z0-9._-]/g, "-"), isText ? (runner as TextRunner) : { runner, input: schema }]
-    })
-    return Object.fromEntries(entries)
+      return [name, isText ? (runner as TextRunner) : { runner, input: schema }]
+    }
+    return Object.fromEntries([...named].map(served))
   })

@@ -61,11 +61,11 @@ describe("AgentServer.client", () => {
       }
       const remote = AgentServer.client({ desk }, { url: "http://localhost", fetch }).desk
       const events = yield* Stream.runCollect(remote.stream("Hi"))
-      const [used] = events.filter(({ _tag }) => _tag === "StepCompleted")
-      const [end] = events.filter(({ _tag }) => _tag === "RunCompleted")
+      const used = events.find((event) => event._tag === "StepCompleted")
+      const end = events.find((event) => event._tag === "RunCompleted")
       const whole = yield* remote.result("Hi")
-      const spent = end?._tag === "RunCompleted" ? end.spent : undefined
-      for (const one of [used?._tag === "StepCompleted" ? used : undefined, spent, whole]) {
+      const spent = end?.spent
+      for (const one of [used, spent, whole]) {
         assert.deepStrictEqual([one?.usage.inputTokens.total, one?.usage.outputTokens.total], [undefined, 4])
         assert.deepStrictEqual([one?.usage.inputTokens.cacheRead, one?.usage.outputTokens.reasoning], [1, undefined])
       }

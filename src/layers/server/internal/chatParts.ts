@@ -12,7 +12,7 @@ export const textsOf = (parts: ReadonlyArray<UserPart>): string | undefined => {
   return texts.every((text) => text !== undefined) ? texts.join("\n") : undefined
 }
 
-/** A piece, or what a client is told in place of one that is not taken. `at` names it to the client. */
+/** A piece. Fails where there is none that is taken: `at` names its place to the client. */
 export const taken = (
   part: UserPart | undefined,
   at: string,

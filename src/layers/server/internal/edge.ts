@@ -245,10 +245,7 @@ const admitted = (
     if (settings.hosts !== undefined && !settings.hosts.has(host.replace(/:\d+$/, ""))) {
       return yield* refuse(403, "This Host is not allowed.")
     }
-    const { origin } = request.headers
-    if (settings.checksOrigin && origin !== undefined && !settings.cors.has(origin) && hostIn(origin) !== host) {
-      return yield* refuse(403, "This Origin is not allowed.")
-    }
+    if (settings.checksOrigin) yield* sameOrigin(edge, request)
     if (isOpen) return { name: undefined }
     const address = Option.getOrElse(request.remoteAddress, () => "")
     const caller = yield* Effect.catch(authorized(settings, request), (refused) =>
@@ -258,6 +255,17 @@ const admitted = (
     yield* edge.rate(caller.name ?? address)
     return caller
   })
+
+/** Refuses a page of another origin, unless the settings name it. */
+export const sameOrigin = (
+  { settings }: Edge,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<void, Problem> => {
+  const { origin } = request.headers
+  return origin === undefined || settings.cors.has(origin) || hostIn(origin) === hostOf(request)
+    ? Effect.void
+    : refuse(403, "This Origin is not allowed.")
+}
 
 const hostOf = (request: HttpServerRequest.HttpServerRequest): string =>
   (request.headers["host"] ?? hostIn(request.originalUrl) ?? "").toLowerCase()

@@ -242,13 +242,13 @@ const allApprovals = (edge: Edge, { name }: Caller) =>
       )
     }
     const infos = yield* Effect.mapError(edge.runs.list, ofRuns)
-    const own = infos.filter((info) => info.owner === name && isWaiting(info))
+    const own = infos.filter((info) => info.owner === name).filter(isWaiting)
     return json({
-      runs: own.flatMap((info) =>
-        isWaiting(info)
-          ? [{ runId: info.runId, runner: info.runner, waitingFor: waitingFor(info.ended, edge.settings.expose) }]
-          : []
-      )
+      runs: own.map(({ ended, runId, runner }) => ({
+        runId,
+        runner,
+        waitingFor: waitingFor(ended, edge.settings.expose)
+      }))
     })
   })
 

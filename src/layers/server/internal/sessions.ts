@@ -42,11 +42,10 @@ export const hasStore = (edge: Edge): boolean => Option.isSome(Context.getOption
 
 const maxId = 200
 
-/** The session of a client: a client with a name has sessions of its own. */
-export const sessionId = ({ name }: Caller, id: string): string =>
-  name === undefined ? id : `${encodeURIComponent(name)}/${id}`
-
 const prefixOf = ({ name }: Caller): string => (name === undefined ? "" : `${encodeURIComponent(name)}/`)
+
+/** The session of a client: a client with a name has sessions of its own. */
+export const sessionId = (caller: Caller, id: string): string => `${prefixOf(caller)}${id}`
 
 /** True for a client without a name, where others may have one: it must not come to what is theirs. */
 const isNameless = ({ settings }: Edge, { name }: Caller): boolean =>

@@ -35,15 +35,12 @@ const unavailable = (): Problem =>
  * a server of this machine shows traces.
  */
 const allowed = (edge: Edge, caller: Caller): Effect.Effect<(run: Run) => boolean, Problem> => {
-  const { name } = caller
-  if (name !== undefined) {
-    const prefix = `${encodeURIComponent(name)}/`
-    return Effect.succeed(({ session }) => session?.startsWith(prefix) === true)
+  const isNameless = caller.name === undefined
+  if (isNameless && !edge.settings.isLocal) {
+    return refuse(403, "Clients of this server have no names, so none sees traces. Give it a bearer that names them.")
   }
   const isOwn = ownSessions(edge, caller)
-  return edge.settings.isLocal
-    ? Effect.succeed(({ session }) => session === undefined || isOwn(session))
-    : refuse(403, "Clients of this server have no names, so none sees traces. Give it a bearer that names them.")
+  return Effect.succeed(({ session }) => (session === undefined ? isNameless : isOwn(session)))
 }
 
 const isStatus = Schema.is(Status)

@@ -13,7 +13,17 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import { admitInput, type Begin, begin, type Caller, type Edge, parsed, runnerOf, sendInput } from "./edge.ts"
+import {
+  admitInput,
+  type Begin,
+  begin,
+  type Caller,
+  type Edge,
+  parsed,
+  runnerOf,
+  sameOrigin,
+  sendInput
+} from "./edge.ts"
 import { clientJson } from "./lines.ts"
 import { bodyOf, ofRuns, type Problem, problem, refuse, tooLarge } from "./problem.ts"
 import type { Add } from "./routes.ts"
@@ -35,19 +45,12 @@ export const webSocket = (edge: Edge, route: Add, asked: Asked): void => {
     Effect.gen(function* () {
       const { name } = yield* HttpRouter.params
       yield* runnerOf(edge, name)
+      // A page of another origin may open a WebSocket without being asked first, so its origin counts everywhere.
       yield* sameOrigin(edge, request)
       yield* handshake(request)
       return yield* talk(edge, request, caller, (body) => asked(edge, body, name, caller))
     })
   )
-}
-
-/** A page of another origin may open a WebSocket without being asked first, so its origin counts everywhere. */
-const sameOrigin = ({ settings }: Edge, { headers }: Request): Effect.Effect<void, Problem> => {
-  const { host, origin } = headers
-  if (origin === undefined || settings.cors.has(origin)) return Effect.void
-  const from = URL.canParse(origin) ? new URL(origin).host : undefined
-  return from !== undefined && from === host?.toLowerCase() ? Effect.void : refuse(403, "This Origin is not allowed.")
 }
 
 /** Refuses here, in words of the server, what asks for a WebSocket and is not a whole handshake. */

@@ -59,7 +59,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     }).pipe(
       Effect.provide(database === undefined ? SessionStore.layerMemory : storesOn(database)),
       Effect.scoped,
-      Effect.mapError((error) => (error._tag === "CliFailure" ? error : failed(error)))
+      Effect.mapError(failed)
     )
   })
 

@@ -28,8 +28,9 @@ export const defined = <A>(define: () => A): Effect.Effect<A, CliFailure> =>
 export const checkPort = (flag: string, port: number): Effect.Effect<void, CliFailure> =>
   port >= 0 && port <= 65535 ? Effect.void : badInput(`${flag} must be 0 to 65535.`)
 
-/** A run that did not work out, in one line. */
-export const failed = (error: unknown): CliFailure => new CliFailure({ message: oneLine(error), code: 1 })
+/** A run that did not work out, in one line. A refusal stays what it is. */
+export const failed = (error: unknown): CliFailure =>
+  error instanceof CliFailure ? error : new CliFailure({ message: oneLine(error), code: 1 })
 
 /** How to choose a language model. */
 export const chooseModel =
@@ -56,6 +57,5 @@ const oneLine = (error: unknown): string => {
 export const ofCause = (cause: Cause.Cause<unknown>): CliFailure | undefined => {
   if (Cause.hasInterruptsOnly(cause)) return undefined
   const error = Cause.squash(cause)
-  if (error instanceof CliFailure) return error
   return needsModel(error) ? badInput(noModel) : failed(error)
 }

@@ -34,9 +34,7 @@ const withEngine = <A>(
   where: Where,
   effect: Effect.Effect<A, DurableError | CliFailure, Durable.Engine>
 ): Effect.Effect<A, CliFailure> =>
-  Effect.flatMap(engineOf(where.database), (engine) =>
-    Effect.provide(effect, engine).pipe(Effect.catchTag("DurableError", (error) => Effect.fail(failed(error))))
-  )
+  Effect.flatMap(engineOf(where.database), (engine) => Effect.mapError(Effect.provide(effect, engine), failed))
 
 /** Names a run on the command line. */
 export interface OneRun extends Where {

@@ -32,10 +32,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure> =>
     if (input.playground) return yield* showPage(input)
     const database = yield* databaseOf(input.db, true)
     const shown = Option.isSome(input.run) ? showRun(input.run.value, input.json) : showList(input)
-    yield* shown.pipe(
-      Effect.provide(TraceStore.layerSql.pipe(Layer.provide(database))),
-      Effect.mapError((error) => (error._tag === "CliFailure" ? error : failed(error)))
-    )
+    yield* shown.pipe(Effect.provide(TraceStore.layerSql.pipe(Layer.provide(database))), Effect.mapError(failed))
   })
 
 /** Serves the page until it is interrupted. */

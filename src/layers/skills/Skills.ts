@@ -6,13 +6,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import { assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
 import { directoryAt } from "../internal/files/directory.ts"
 import { page } from "../internal/files/text.ts"
+import { revealed } from "../internal/revealed.ts"
 import * as Author from "./internal/author.ts"
 import * as Discover from "./internal/discover.ts"
 import * as Files from "./internal/files.ts"
@@ -220,7 +221,7 @@ const make = (where: Discover.Where, options: Options, plan: Script.ScriptRunner
       }),
     readFile: (name, path, lines = {}) =>
       Effect.flatMap(find(name), ({ skill }) => Files.read(name, skill.location, path, lines, limits)),
-    scripts: plan === undefined ? undefined : { needsApproval: scriptsOf(options)?.needsApproval ?? false },
+    scripts: plan === undefined ? undefined : { needsApproval: plan.needsApproval },
     run: (name, script, input = {}) =>
       Effect.flatMap(find(name), ({ skill }) =>
         plan === undefined
@@ -231,11 +232,9 @@ const make = (where: Discover.Where, options: Options, plan: Script.ScriptRunner
   })
 }
 
-const scriptsOf = ({ scripts }: Options): ScriptOptions | undefined => (scripts === "off" ? undefined : scripts)
-
 const planOf = (options: ScriptOptions): Effect.Effect<Script.ScriptRunner, InvalidDefinition> =>
   Effect.gen(function* () {
-    const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024 } = options
+    const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024, needsApproval = false } = options
     const timeout = Option.getOrUndefined(Duration.fromInput(options.timeout ?? "30 seconds"))
     const problem = (what: string, remedy: string) =>
       new InvalidDefinition({ subject: "Skills.layer", problem: what, remedy })
@@ -243,21 +242,20 @@ const planOf = (options: ScriptOptions): Effect.Effect<Script.ScriptRunner, Inva
       return yield* problem("the timeout of its scripts is not above zero", 'Give one such as "30 seconds"')
     }
     if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${maxOutputBytes}`, "Use 1 or more")
-    for (const [name, value] of Object.entries(env)) {
-      const bad =
-        name === "" || /[=\0]/.test(name) || (Redacted.isRedacted(value) ? Redacted.value(value) : value).includes("\0")
-      if (bad)
-        return yield* problem(
-          `an environment cannot hold its variable ${JSON.stringify(name)}`,
-          "Change its name or value"
-        )
+    const bad = Object.entries(env).find(
+      ([name, value]) => name === "" || /[=\0]/.test(name) || revealed(value).includes("\0")
+    )
+    if (bad !== undefined) {
+      const what = `an environment cannot hold its variable ${JSON.stringify(bad[0])}`
+      return yield* problem(what, "Change its name or value")
     }
     return {
       timeout,
       directory: directory === undefined ? undefined : yield* realFolder(directory, "directory of scripts"),
       env,
       interpreters,
-      maxOutputBytes
+      maxOutputBytes,
+      needsApproval
     }
   })
 

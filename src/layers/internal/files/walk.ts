@@ -55,27 +55,18 @@ export const walk = (tree: Tree, { ignore, recursive, start, visit }: Walk): Eff
     waiting.push(...below.reverse())
     if (visited >= maxVisited) waiting.length = 0
   }
+  let taken = 0
   const step = Effect.suspend(() => {
     const [directory, depth] = waiting.pop()!
     const listed = tree.list(directory, maxVisited - visited)
     const entries = depth === 0 ? listed : Effect.orElseSucceed(listed, (): ReadonlyArray<Entry> => [])
-    return Effect.map(entries, (found) => look(directory, depth, found))
+    const looked = Effect.map(entries, (found) => look(directory, depth, found))
+    return ++taken % atOnce === 0 ? Effect.andThen(looked, Effect.yieldNow) : looked
   })
-  return Effect.map(
-    inTurns(atOnce, () => waiting.length > 0, step),
-    () => complete
+  return Effect.whileLoop({ while: () => waiting.length > 0, body: () => step, step: () => {} }).pipe(
+    Effect.andThen(Effect.yieldNow),
+    Effect.map(() => complete)
   )
 }
 
 const join = (above: string, name: string) => (above === "" || above === "." ? name : `${above}/${name}`)
-
-/** Takes a step while there is one, and lets other fibers have their turn after so many. */
-export const inTurns = <E>(
-  steps: number,
-  hasMore: () => boolean,
-  step: Effect.Effect<void, E>
-): Effect.Effect<void, E> => {
-  let taken = 0
-  const body = () => (++taken % steps === 0 ? Effect.andThen(step, Effect.yieldNow) : step)
-  return Effect.andThen(Effect.whileLoop({ while: hasMore, body, step: () => {} }), Effect.yieldNow)
-}

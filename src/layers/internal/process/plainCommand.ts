@@ -1,11 +1,11 @@
 /** Commands of Effect's port as a sandbox can run them: their words, variables and pipes; and what it refuses. */
 import * as Effect from "effect/Effect"
 import * as PlatformError from "effect/PlatformError"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Command, CommandInput, CommandOptions, StandardCommand } from "effect/process/ChildProcess"
 import * as Spawner from "effect/process/ChildProcessSpawner"
+import { revealed, revealedAll } from "../revealed.ts"
 
 const unfit = (description: string) =>
   Effect.fail(PlatformError.badArgument({ module: "ChildProcess", method: "spawn", description }))
@@ -77,15 +77,10 @@ export const wordsOf = ({
   command,
   options: { shell }
 }: StandardCommand): readonly [string, ...Array<string>] => {
-  const words = args.map((word) => (Redacted.isRedacted(word) ? Redacted.value(word) : word))
+  const words = args.map(revealed)
   if (shell === undefined || shell === false) return [command, ...words]
   return [typeof shell === "string" ? shell : "sh", "-c", [command, ...words].join(" ")]
 }
 
 /** The variables that a command names. */
-export const variablesOf = ({ options: { env = {} } }: StandardCommand): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, Redacted.isRedacted(value) ? Redacted.value(value) : value]]
-    )
-  )
+export const variablesOf = ({ options: { env } }: StandardCommand): Readonly<Record<string, string>> => revealedAll(env)

@@ -4,11 +4,12 @@ import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
-import { assertOneOf, assertOptions, durationOf, namesOf } from "../../../internal/definition.ts"
+import { assertName, assertOneOf, assertOptions, durationOf, namesOf } from "../../../internal/definition.ts"
 import { decoded } from "../../../internal/percent.ts"
 import * as Scrubber from "../../../internal/scrubber.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { rule as addressRule } from "../../internal/addresses.ts"
+import { revealed, revealedAll } from "../../internal/revealed.ts"
 import type { McpConnectError } from "./errors.ts"
 import type { InProcessServer, OAuthState, Spec } from "./protocol.ts"
 
@@ -155,14 +156,9 @@ export interface InProcessOptions extends CommonOptions {
 /** How a server is reached. */
 export type ServerOptions = StdioOptions | HttpOptions | InProcessOptions
 
-const plain = (text: Text): string => (Redacted.isRedacted(text) ? Redacted.value(text) : text)
-
-const plainAll = (texts: Readonly<Record<string, Text>> | undefined): Record<string, string> =>
-  Object.fromEntries(Object.entries(texts ?? {}).map(([key, text]) => [key, plain(text)]))
-
 /** `fetch` takes no password in an address. */
 const basicAuth = (options: HttpOptions): Record<string, string> => {
-  const { password, username } = new URL(plain(options.url))
+  const { password, username } = new URL(revealed(options.url))
   if (username === "" && password === "") return {}
   // Text that is not percent-encoded is taken as it is.
   const pair = [username, password].map(decoded).join(":")
@@ -170,7 +166,7 @@ const basicAuth = (options: HttpOptions): Record<string, string> => {
 }
 
 const addressOf = (options: HttpOptions): string => {
-  const url = new URL(plain(options.url))
+  const url = new URL(revealed(options.url))
   url.username = ""
   url.password = ""
   return url.href
@@ -178,7 +174,7 @@ const addressOf = (options: HttpOptions): string => {
 
 const headersOf = (options: HttpOptions): Record<string, string> => ({
   ...basicAuth(options),
-  ...plainAll(options.headers),
+  ...revealedAll(options.headers),
   ...(options.token === undefined ? {} : { Authorization: `Bearer ${Redacted.value(options.token)}` })
 })
 
@@ -227,10 +223,9 @@ const knownOfOAuth = namesOf<OAuthOptions>({
 
 /** Throws `InvalidDefinition` for options that can never work, or that are not understood. */
 export const check = (name: string, options: ServerOptions): void => {
-  const problem = (what: string, remedy: string) =>
-    new InvalidDefinition({ subject: `MCP server "${name}"`, problem: what, remedy })
-  if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in tools' names and errors")
   const subject = `MCP server "${name}"`
+  const problem = (what: string, remedy: string) => new InvalidDefinition({ subject, problem: what, remedy })
+  assertName(subject, name, "Give it one: it shows in tools' names and errors")
   assertOptions(subject, options, known)
   assertOneOf(subject, "onChange", options.onChange, ["refuse", "ask", "accept"])
   const ways = ["command", "url", "server"].filter((key) => Predicate.hasProperty(options, key) && options[key] != null)
@@ -240,7 +235,7 @@ export const check = (name: string, options: ServerOptions): void => {
   }
   for (const key of ["timeout", "maxDuration", "connectTimeout", "patience", "grace"]) {
     const input = Predicate.hasProperty(options, key) ? options[key] : undefined
-    if (input !== undefined) durationOf(`MCP server "${name}"`, key, input as Duration.Input)
+    if (input !== undefined) durationOf(subject, key, input as Duration.Input)
   }
   for (const key of ["maxChars", "maxTools", "maxDefinitionChars"] as const) {
     const limit = options[key]
@@ -249,7 +244,7 @@ export const check = (name: string, options: ServerOptions): void => {
   if ("url" in options) {
     assertOneOf(subject, "transport", options.transport, ["auto", "http", "sse"])
     if (options.oauth !== undefined) assertOptions(`oauth of ${subject}`, options.oauth, knownOfOAuth)
-    if (!/^https?:$/.test(URL.parse(plain(options.url))?.protocol ?? "")) {
+    if (!/^https?:$/.test(URL.parse(revealed(options.url))?.protocol ?? "")) {
       throw problem("its url is not a web address", 'Write it in full: "https://host/mcp"')
     }
     const { oauth } = options
@@ -259,11 +254,11 @@ export const check = (name: string, options: ServerOptions): void => {
     if (oauth?.authorize !== undefined && oauth.redirectUrl === undefined) {
       throw problem("its oauth has no redirectUrl", "Say where the user comes back to")
     }
-    addressRule(oauth?.allowPrivate ?? false, `MCP server "${name}"`)
+    addressRule(oauth?.allowPrivate ?? false, subject)
   } else if ("command" in options) {
     if (options.command.trim() === "") throw problem("its command is empty", "Name the program that starts the server")
     const texts = [options.command, ...(options.args ?? []), ...Object.entries(options.env ?? {}).flat()]
-    if (texts.some((text) => String(plain(text)).includes("\0"))) {
+    if (texts.some((text) => String(revealed(text)).includes("\0"))) {
       throw problem("its command, args or env hold a zero byte", "Take it out")
     }
   }
@@ -276,7 +271,7 @@ export const transportOf = (options: ServerOptions): Spec["kind"] =>
 /** The description of the server, without secrets. */
 export const targetOf = (options: ServerOptions): string => {
   if ("url" in options) {
-    const url = new URL(plain(options.url))
+    const url = new URL(revealed(options.url))
     return `${url.origin}${Redacted.isRedacted(options.url) ? "/<redacted>" : url.pathname}`
   }
   if ("command" in options)
@@ -286,7 +281,7 @@ export const targetOf = (options: ServerOptions): string => {
 
 /** The secrets of an address, encoded and decoded. */
 const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
-  const { password, pathname, search, searchParams, username } = new URL(plain(url))
+  const { password, pathname, search, searchParams, username } = new URL(revealed(url))
   const path = Redacted.isRedacted(url) ? [pathname, decoded(pathname)] : []
   const written = search.slice(1).split("&")
   const values = [...written.map((pair) => pair.slice(pair.indexOf("=") + 1)), ...searchParams.values()]
@@ -302,13 +297,13 @@ export const scrubberOf = (options: ServerOptions): Scrubber.Scrubber => {
   const scrubber = Scrubber.make({ mark: "<redacted>", shortest: shortestSecret })
   if ("url" in options) {
     const headers = Object.entries(headersOf(options))
-    scrubber.learnFrom({ url: plain(options.url), headers })
+    scrubber.learnFrom({ url: revealed(options.url), headers })
     scrubber.learn(headers.map(([, value]) => value))
     scrubber.learn(ofAddress(options))
     if (options.oauth?.clientSecret !== undefined) scrubber.learn([Redacted.value(options.oauth.clientSecret)])
   } else if ("command" in options) {
     const given = [...(options.args ?? []), ...Object.values(options.env ?? {})]
-    scrubber.learn(given.filter(Redacted.isRedacted).map(plain))
+    scrubber.learn(given.filter(Redacted.isRedacted).map(revealed))
   }
   return scrubber
 }
@@ -339,8 +334,8 @@ export const specOf = (options: ServerOptions, auth: OAuthState, id: string): Sp
       kind: "stdio",
       id,
       command: options.command,
-      args: (options.args ?? []).map(plain),
-      env: plainAll(options.env),
+      args: (options.args ?? []).map(revealed),
+      env: revealedAll(options.env),
       cwd: options.cwd,
       graceMs: Duration.toMillis(options.grace ?? "1 second")
     }

@@ -12,6 +12,7 @@ import { type ScriptInput, type ScriptResult, SkillError } from "../../../servic
 import type { Service as Sandbox } from "../../../services/Sandbox.ts"
 import * as Collect from "../../internal/process/collect.ts"
 import * as Process from "../../internal/process/run.ts"
+import { revealed, revealedAll } from "../../internal/revealed.ts"
 import * as Files from "./files.ts"
 
 /** How scripts are run, made ready. */
@@ -22,6 +23,7 @@ export interface ScriptRunner {
   readonly env: Readonly<Record<string, string | Redacted.Redacted>>
   readonly maxOutputBytes: number
   readonly interpreters: Readonly<Record<string, ReadonlyArray<string>>>
+  readonly needsApproval: boolean
   /** Where scripts run. Unset: on this machine, as programs of the user. */
   readonly sandbox?: Sandbox | undefined
 }
@@ -78,7 +80,9 @@ export const run = (
     const place = yield* whereOf(skill, location, plan, fail)
     const [command, ...rest] = [...interpreter, place.at(file), ...args]
     const secrets = Object.values(plan.env)
-      .flatMap((value) => (Redacted.isRedacted(value) && Redacted.value(value) !== "" ? [Redacted.value(value)] : []))
+      .filter(Redacted.isRedacted)
+      .map(revealed)
+      .filter((secret) => secret !== "")
       // One may begin with another.
       .sort((a, b) => b.length - a.length)
     // What is cut off must not be half of a secret.
@@ -102,7 +106,7 @@ export const run = (
         {
           command: command!,
           args: rest,
-          env: { SKILL_DIR: place.folder, ...revealed(plan.env) },
+          env: { SKILL_DIR: place.folder, ...revealedAll(plan.env) },
           cwd: place.cwd,
           input,
           keep,
@@ -234,11 +238,6 @@ const isReal = (file: string): boolean => {
     return false
   }
 }
-
-const revealed = (env: ScriptRunner["env"]): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    Object.entries(env).map(([name, value]) => [name, Redacted.isRedacted(value) ? Redacted.value(value) : value])
-  )
 
 /**
  * Output as a text without secrets, which come longest first. Where it was cut off there may be the beginning of one.

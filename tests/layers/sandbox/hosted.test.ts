@@ -127,16 +127,17 @@ describe("a hosted sandbox", () => {
     assert.deepStrictEqual([mode.slice(0, 10), twice, note], ["-r--r--r--", `twice ${place}`, "from the skill"])
   })
 
-  it("interruption ends a command that the sandbox does not start, and tells it so", async () => {
+  it("interruption ends a command that the sandbox has not started, and one that it starts all the same is killed", async () => {
     let signal: AbortSignal | undefined
-    const stuck: Sandbox.Session = {
+    const started = Promise.withResolvers<Sandbox.SessionProcess>()
+    const slow: Sandbox.Session = {
       ...session(),
       spawn: (options) => {
         signal = options.abortSignal
-        return new Promise(() => {})
+        return started.promise
       }
     }
-    await within({ ...subject, layer: () => Sandbox.layerAiSdk(stuck) }, ({ processes }) =>
+    await within({ ...subject, layer: () => Sandbox.layerAiSdk(slow) }, ({ processes }) =>
       Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(Effect.scoped(processes.spawn(ChildProcess.make("ls"))))
         yield* Effect.yieldNow
@@ -144,6 +145,9 @@ describe("a hosted sandbox", () => {
       })
     )
     assert.isTrue(signal?.aborted)
+    const running = await start({ command: "sleep 1000" })
+    started.resolve(running)
+    assert.strictEqual((await running.wait()).exitCode, 137)
   })
 
   it("a session of the AI SDK has its shape", () => {

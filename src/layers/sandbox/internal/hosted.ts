@@ -91,14 +91,18 @@ const processesOf = (session: Session) =>
       const cwd = yield* Files.normal("spawn", `/${command.options.cwd ?? ""}`)
       const process = yield* Effect.acquireRelease(
         Effect.tryPromise({
-          try: () =>
-            session.spawn({
+          try: async () => {
+            const process = await session.spawn({
               command: wordsOf(command).map(quote).join(" "),
               workingDirectory: nameOf(cwd),
               env: { ...variablesOf(command) },
               abortSignal: abort.signal,
               ...(hasInput ? { stdin: true } : {})
-            }),
+            })
+            // It was started all the same, and no one waits for it.
+            if (abort.signal.aborted) await process.kill()
+            return process
+          },
           catch: processFailure("spawn")
         }),
         (process) => Effect.ignore(kill(process)),

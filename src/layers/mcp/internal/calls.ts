@@ -19,7 +19,7 @@ const pingTimeout = 5000
 
 /** One connection of many may be lost while the server is well; other calls are not given up for it. */
 const isThere = async (connection: SdkConnection): Promise<boolean> => {
-  const attempt = connection.attempt()
+  const attempt = connection.attempt
   if (attempt?.http === undefined) return false
   return attempt.client.ping({ timeout: pingTimeout }).then(
     () => true,
@@ -51,7 +51,7 @@ export const make = (connection: SdkConnection, authorization: Authorization): C
   const running = new Map<number, AbortController>()
 
   const attempt = async (message: Call, options: object): Promise<unknown> => {
-    const client = connection.attempt()?.client
+    const client = connection.attempt?.client
     if (client === undefined) throw new Error("Not connected")
     if (message.task) return runTask(connection, client, message, options)
     const { id, method, params } = message
@@ -73,8 +73,8 @@ export const make = (connection: SdkConnection, authorization: Authorization): C
   const fail = async (id: number, error: unknown): Promise<void> => {
     const problem = connection.problemOf(error)
     const isLost = problem.kind === "session" || problem.kind === "connection"
-    const ends = connection.isUp() && isLost && (problem.kind === "session" || !(await isThere(connection)))
-    if (ends) connection.setUp(false)
+    const ends = connection.isUp && isLost && (problem.kind === "session" || !(await isThere(connection)))
+    if (ends) connection.isUp = false
     post({ type: "failed", id, problem, ends })
   }
 

@@ -260,10 +260,10 @@ export const readResult = (raw: unknown): CallResult => {
   const structuredContent = fields["structuredContent"] ?? undefined
   const structure = structuredContent ?? otherFields(fields)
   const isError = Boolean(fields["isError"]) && fields["isError"] !== "false"
-  const content = readContent(fields["content"])
-  const unread = Array.isArray(fields["content"])
-    ? fields["content"].flatMap((block, at) => (readBlock(block).length === 0 ? [`content.${at}`] : []))
-    : []
+  const sent = fields["content"]
+  const blocks = Array.isArray(sent) ? sent.map(readBlock) : undefined
+  const content = blocks?.flat() ?? readBlock(sent)
+  const unread = (blocks ?? []).flatMap((block, at) => (block.length === 0 ? [`content.${at}`] : []))
   const rest = { structuredContent, isError, unread }
   if (structure === undefined) return { ...rest, content, structure: undefined }
   const known = new Map<string, Bytes>()
@@ -273,7 +273,7 @@ export const readResult = (raw: unknown): CallResult => {
   }
   const { files, json } = withoutBytes(structure, known)
   const all = [...content, ...files]
-  const isRepeated = unwrapped(structure).some((value) => Equal.equals(value, fields["content"]))
+  const isRepeated = unwrapped(structure).some((value) => Equal.equals(value, sent))
   const saysNothing = all.length > 0 && (isEmpty(structure) || isRepeated)
   return saysNothing
     ? { ...rest, content: all, structure: undefined }

@@ -32,8 +32,8 @@ export const open = async (parts: OpeningParts, message: Open): Promise<void> =>
   try {
     await connectByEither(parts, message)
     if (isClosing()) return
-    connection.setUp(true)
-    const attempt = connection.attempt()
+    connection.isUp = true
+    const attempt = connection.attempt
     const info = attempt?.client.getServerVersion()
     connection.post({
       type: "opened",
@@ -46,7 +46,7 @@ export const open = async (parts: OpeningParts, message: Open): Promise<void> =>
       pid: attempt?.process?.pid()
     })
   } catch (error) {
-    await connection.attempt()?.process?.close()
+    await connection.attempt?.process?.close()
     connection.post({ type: "openFailed", problem: connection.problemOf(error), end: connection.processEnd() })
   }
 }
@@ -70,7 +70,7 @@ const connect = async (parts: OpeningParts, message: Open, kind: "http" | "sse")
   const { authorization, connection, isClosing } = parts
   const client = makeClient(parts, message)
   const { attempt, transport } = transportOf(parts, client, message.spec, kind)
-  connection.setAttempt(attempt)
+  connection.attempt = attempt
   try {
     await client.connect(connection.incoming.transport(transport, connection.relations.sent), { timeout: longest })
   } catch (error) {
@@ -92,7 +92,7 @@ const makeClient = ({ connection, questions }: OpeningParts, { capabilities, cli
   client.fallbackNotificationHandler = async ({ method, params }) => post({ type: "notification", method, params })
   return Object.assign(client, {
     onclose: () => {
-      const message = connection.attempt()?.process?.offence() ?? "the connection was closed"
+      const message = connection.attempt?.process?.offence() ?? "the connection was closed"
       connection.goDown({ message, code: undefined, kind: "connection", executed: "unknown" })
     },
     onerror: (error: Error) => {

@@ -8,6 +8,9 @@ import type {
   OAuthClientMetadata,
   OAuthTokens
 } from "@modelcontextprotocol/sdk/shared/auth.js"
+import type { ProcessEnd } from "../../internal/process/lineProcess.ts"
+
+export type { ProcessEnd } from "../../internal/process/lineProcess.ts"
 
 /** A server object in this process, such as the SDK's `McpServer` or `Server`. */
 export interface InProcessServer {
@@ -102,14 +105,6 @@ export interface Problem {
   readonly kind: "rejected" | "connection" | "session" | "auth" | "usage" | "invalid" | "other"
   /** Whether the server may have acted on the request. */
   readonly executed: "no" | "unknown"
-}
-
-/** How a server's process ended. */
-export interface ProcessEnd {
-  readonly exitCode: number | undefined
-  readonly signal: string | undefined
-  /** The end of what it wrote to stderr. */
-  readonly stderr: string
 }
 
 /** The server's own description. */

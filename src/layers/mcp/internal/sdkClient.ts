@@ -21,10 +21,10 @@ export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => vo
   let closing: Promise<void> | undefined
 
   const close = async (): Promise<void> => {
-    connection.setUp(false)
+    connection.isUp = false
     questions.refuseAll("the connection is being closed")
-    await transports.endSession(connection.attempt()?.http)
-    const attempt = connection.attempt()
+    await transports.endSession(connection.attempt?.http)
+    const attempt = connection.attempt
     await attempt?.client.close().catch(() => {})
     await attempt?.http?.close().catch(() => {})
     await attempt?.process?.close().catch(() => {})
@@ -46,10 +46,8 @@ export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => vo
         return
       case "notify": {
         const { method, params } = message
-        void connection
-          .attempt()
-          ?.client.notification({ method, ...(params === undefined ? {} : { params }) })
-          .catch(() => {})
+        const notification = { method, ...(params === undefined ? {} : { params }) }
+        void connection.attempt?.client.notification(notification).catch(() => {})
         return
       }
       case "answer":
@@ -65,7 +63,7 @@ export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => vo
         authorization.refuse(new sdk.UnauthorizedError(message.message))
         return
       case "close":
-        closing ??= close().finally(() => post({ type: "closed", stderr: connection.attempt()?.process?.stderr() }))
+        closing ??= close().finally(() => post({ type: "closed", stderr: connection.attempt?.process?.stderr() }))
     }
   }
 }

@@ -33,10 +33,9 @@ export interface SdkConnection {
   readonly relations: Relations.Relations
   /** Logs on the other side. */
   readonly report: (level: "warning" | "debug", message: string) => void
-  readonly attempt: () => Attempt | undefined
-  readonly setAttempt: (attempt: Attempt) => void
-  readonly isUp: () => boolean
-  readonly setUp: (isUp: boolean) => void
+  /** The last attempt. */
+  attempt: Attempt | undefined
+  isUp: boolean
   /** Posts once that the connection has ended. */
   readonly goDown: (problem: Problem) => void
   readonly problemOf: (error: unknown) => Problem
@@ -48,45 +47,37 @@ export interface SdkConnection {
 const maxReports = 100
 
 export const make = (sdk: Sdk, post: Post): SdkConnection => {
-  let attempt: Attempt | undefined
-  let isUp = false
   let reports = 0
   const report = (level: "warning" | "debug", message: string) => {
     reports++
     if (reports <= maxReports) post({ type: "report", level, message })
     else if (reports === maxReports + 1) post({ type: "report", level, message: "further reports are left out" })
   }
-  const processEnd = (): ProcessEnd | undefined => {
-    const process = attempt?.process
-    if (process === undefined) return undefined
-    return process.end() ?? { exitCode: undefined, signal: undefined, stderr: process.stderr() }
-  }
-  return {
+  const connection: SdkConnection = {
     sdk,
     post,
     report,
     incoming: incoming(sdk, (message) => report("warning", message)),
     relations: Relations.make(),
-    attempt: () => attempt,
-    setAttempt: (made) => {
-      attempt = made
-    },
-    isUp: () => isUp,
-    setUp: (value) => {
-      isUp = value
-    },
+    attempt: undefined,
+    isUp: false,
     goDown: (problem) => {
-      if (!isUp) return
-      isUp = false
-      post({ type: "down", problem, end: processEnd() })
+      if (!connection.isUp) return
+      connection.isUp = false
+      post({ type: "down", problem, end: connection.processEnd() })
     },
     problemOf: (error) => {
-      const http = attempt?.http
+      const { http, process } = connection.attempt ?? {}
       const hasSession = http !== undefined && "sessionId" in http && http.sessionId !== undefined
       const problem = problemOf(sdk, error, hasSession)
       if (problem.kind !== "connection") return problem
-      return { ...problem, message: attempt?.process?.offence() ?? problem.message }
+      return { ...problem, message: process?.offence() ?? problem.message }
     },
-    processEnd
+    processEnd: () => {
+      const process = connection.attempt?.process
+      if (process === undefined) return undefined
+      return process.end() ?? { exitCode: undefined, signal: undefined, stderr: process.stderr() }
+    }
   }
+  return connection
 }

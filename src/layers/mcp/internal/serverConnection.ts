@@ -17,21 +17,19 @@ import * as Lifeline from "./lifeline.ts"
 import * as Limits from "./limits.ts"
 import { summary, type ToolInfo } from "./lists.ts"
 import { listAll, type Paging } from "./paging.ts"
-import type { CallFailed } from "./pendingCalls.ts"
+import type { CallFailed, CallOptions } from "./pendingCalls.ts"
 import type { Capabilities, ServerInfo } from "./protocol.ts"
 import * as Session from "./session.ts"
 import * as ToolList from "./toolList.ts"
 import * as UserAuthorization from "./userAuthorization.ts"
 
 /** How a request is made. */
-export interface RequestOptions {
+export interface RequestOptions extends Pick<CallOptions, "onProgress" | "task"> {
   /**
    * Made once more when the connection was lost under it. A request that the server has not acted on, as it did not know
    * our session, is made once more in any case.
    */
   readonly again: boolean
-  readonly onProgress?: ((progress: unknown) => Effect.Effect<void>) | undefined
-  readonly task?: boolean | undefined
 }
 
 /** Handlers for what servers ask and notify. */

@@ -223,8 +223,7 @@ describe("streamable HTTP", () => {
     Effect.gen(function* () {
       const silent: Array<http.ServerResponse> = []
       const server = yield* httpServer({
-        front: (_, response, body) =>
-          /"tools\/call"|"notifications\/cancelled"/.test(body) && silent.push(response) > 0
+        front: (_, response, body) => /"tools\/call"|"notifications\/cancelled"/.test(body) && silent.push(response) > 0
       })
       const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
       const fiber = yield* Effect.forkChild(call(tools, "safe"))

@@ -27,9 +27,8 @@ const restore = () => {
 }
 
 /** While the scope is open, all other writes to standard output go to standard error. */
-export const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(divert),
-  () => Effect.sync(restore)
+export const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(Effect.sync(divert), () =>
+  Effect.sync(restore)
 )
 
 /**

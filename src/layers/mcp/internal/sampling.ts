@@ -84,7 +84,7 @@ export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
   const permits = Semaphore.makeUnsafe(maxConcurrent)
   const open = (): Account => ({ requests: 0, tokens: 0 })
   const outside = open()
-  const accountOf = memoize((_: Call) => open())
+  const accountOf: (call: Call) => Account = memoize(open)
   /** The first call that may still ask, of those that a request may belong to. */
   const accountFor = (calls: ReadonlyArray<Call>): Account => {
     const all = calls.map(accountOf)

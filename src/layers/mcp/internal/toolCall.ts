@@ -29,7 +29,7 @@ import { type Check, checker } from "./validate.ts"
 export type McpTool = AgentTool.AgentTool<string, never>
 
 /** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */
-const made = memoize((_: ToolInfo) => new Map<string, McpTool>())
+const made: (info: ToolInfo) => Map<string, McpTool> = memoize(() => new Map())
 /** What the model is given of results that hold files. */
 const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
 

@@ -117,7 +117,7 @@ const charsOfDefinition = memoize(
 )
 
 /** Notices that were given: in the log once for each server, in events once for each run. */
-const noticed = memoize((_: object) => new Set<string>())
+const noticed: (key: object) => Set<string> = memoize(() => new Set())
 
 const isNew = (key: object, problem: string): boolean => {
   const known = noticed(key)

@@ -153,7 +153,10 @@ const isRunning = (pid: number): boolean => {
 /** Runs the command line, and gives what it writes. */
 const docker = ({ env, program }: Cli, args: ReadonlyArray<string>): Effect.Effect<string, InvalidDefinition> =>
   output(program, args, { cwd: "/", env }).pipe(
-    Effect.mapBoth({ onSuccess: ({ text }) => text.trim(), onFailure: (detail) => invalid(`docker ${args[0]}: ${detail}`) })
+    Effect.mapBoth({
+      onSuccess: ({ text }) => text.trim(),
+      onFailure: (detail) => invalid(`docker ${args[0]}: ${detail}`)
+    })
   )
 
 /** Notes the id of the process in a file, by which it is signalled: ending `docker exec` ends nothing in the container. */

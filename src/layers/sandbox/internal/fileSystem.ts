@@ -90,9 +90,7 @@ export const infoOf = (
 /** A path of the workspace in its one form. Fails for one that leads out, by `..` or a null byte. */
 export const normal = (method: string, path: string): Result<string> => {
   const names = path.includes("\0") ? undefined : namesOf(path)
-  return names === undefined
-    ? Effect.fail(failure(method, path, outside(path)))
-    : Effect.succeed(`/${names.join("/")}`)
+  return names === undefined ? Effect.fail(failure(method, path, outside(path))) : Effect.succeed(`/${names.join("/")}`)
 }
 
 /** What a sandbox can do with an open file. */
@@ -193,7 +191,8 @@ export const make = (core: Core): FileSystem.FileSystem => {
     rename: (from, to) => change("rename", from, (from) => change("rename", to, (to) => core.rename(from, to))),
     chmod: (path, mode) => change("chmod", path, (path) => core.chmod(path, mode)),
     copyFile: (from, to) => Effect.flatMap(readFile(from), (bytes) => writeFile(to, bytes)),
-    copy: (from, to, { overwrite = false } = {}) => copy(core, { makeDirectory, readFile, writeFile }, { from, to, overwrite }),
+    copy: (from, to, { overwrite = false } = {}) =>
+      copy(core, { makeDirectory, readFile, writeFile }, { from, to, overwrite }),
     truncate: (path, length) =>
       Effect.scoped(Effect.flatMap(open(path, { flag: "r+" }), (file) => file.truncate(length))),
     ...temporary(core, change),

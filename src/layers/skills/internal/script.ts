@@ -79,12 +79,7 @@ export const run = (
     const interpreter = yield* interpreterOf(file, plan, fail)
     const place = yield* whereOf(skill, location, plan, fail)
     const [command, ...rest] = [...interpreter, place.at(file), ...args]
-    const secrets = Object.values(plan.env)
-      .filter(Redacted.isRedacted)
-      .map(revealed)
-      .filter((secret) => secret !== "")
-      // One may begin with another.
-      .sort((a, b) => b.length - a.length)
+    const secrets = secretsOf(plan.env)
     // What is cut off must not be half of a secret.
     const keep = plan.maxOutputBytes + secrets.reduce((most, secret) => Math.max(most, Buffer.byteLength(secret)), 0)
     const show = (ended: Process.Ended): ScriptResult => {
@@ -124,6 +119,14 @@ export const run = (
     if (!ended.over) return result
     return yield* fail("OutputLimit", `it wrote more than ${mostOutput} bytes and was killed${tail(result)}`)
   })
+
+/** What is not shown of the variables of a script, the longest first: one may begin with another. */
+const secretsOf = (env: ScriptRunner["env"]): ReadonlyArray<string> =>
+  Object.values(env)
+    .filter(Redacted.isRedacted)
+    .map(revealed)
+    .filter((secret) => secret !== "")
+    .sort((a, b) => b.length - a.length)
 
 /** Where a script of a skill runs. */
 interface Place {

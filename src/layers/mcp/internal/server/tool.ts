@@ -264,7 +264,12 @@ const structureOf = (subject: string, output: Schema.Top | undefined): Structure
   const object = objectSchema(subject, coded)
   const encode = Schema.encodeUnknownSync(coded as Schema.Codec<unknown, unknown>)
   const { $defs, ...result } = jsonSchema(subject, coded)
-  const wrapped = { type: "object", properties: { result }, required: ["result"], ...($defs === undefined ? {} : { $defs }) }
+  const wrapped = {
+    type: "object",
+    properties: { result },
+    required: ["result"],
+    ...($defs === undefined ? {} : { $defs })
+  }
   return {
     schema: object ?? wrapped,
     encode: (value) => {

@@ -371,4 +371,41 @@ describe("an order of Fallback", () => {
     assert.isTrue(Layer.isLayer(both))
     assert.throws(() => Fallback.layer([] as never), /not a list of Layers/)
   })
+
+  it.effect("closes the stream of a model that began at the same time as the one that answers", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const open = new Set<string>()
+      const streaming = (name: string) =>
+        Layer.effectContext(
+          Effect.map(
+            LanguageModel.make({
+              generateText: () => Effect.succeed([]),
+              streamText: () =>
+                Stream.unwrap(
+                  Effect.as(
+                    Effect.acquireRelease(
+                      Effect.sync(() => open.add(name)),
+                      () => Effect.sync(() => open.delete(name))
+                    ),
+                    Stream.concat(
+                      Stream.fromEffect(Effect.as(Deferred.await(gate), { type: "text-start", id: "t" } as const)),
+                      Stream.make({ type: "text-delta", id: "t", delta: name }, { type: "text-end", id: "t" }, finish)
+                    )
+                  )
+                )
+            }),
+            (service) => ModelInfo.context(service, { provider: "test", model: name, structuredOutput: true })
+          )
+        )
+      const hedged = Fallback.layer([streaming("one"), streaming("two")], { hedgeAfter: "1 second" })
+      const run = Stream.runDrain(LanguageModel.streamText({ prompt: "x" }))
+      const fiber = yield* Effect.forkChild(Effect.provide(run, hedged))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual([...open], ["one", "two"])
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual([...open], [])
+    })
+  )
 })

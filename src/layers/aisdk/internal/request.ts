@@ -12,7 +12,7 @@ import { Lacking, Unsupported } from "../../internal/model/problems.ts"
 import type { Provider } from "./provider.ts"
 import { argumentsOf, inCamelCase } from "../../internal/model/providerTool.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
-import type { Typed } from "../../internal/model/typedOutput.ts"
+import { shapeOf, type Typed } from "../../internal/model/typedOutput.ts"
 import { type AskedModel, type CallOptions, fields, marked } from "./options.ts"
 import { messagesOf, type PromptTarget } from "./prompt.ts"
 
@@ -28,16 +28,8 @@ export const encode = (
   ...(format === undefined ? {} : { responseFormat: formatOf(format) })
 })
 
-const formatOf = (format: NonNullable<Typed["format"]>): NonNullable<LanguageModelV4CallOptions["responseFormat"]> => {
-  if (format.type === "json_object") return { type: "json" }
-  const { description, jsonSchema, name } = format.output
-  return {
-    type: "json",
-    name,
-    schema: Schemas.ofOutput(jsonSchema).schema,
-    ...(description === undefined ? {} : { description })
-  }
-}
+const formatOf = (format: NonNullable<Typed["format"]>): NonNullable<LanguageModelV4CallOptions["responseFormat"]> =>
+  format.type === "json_object" ? { type: "json" } : { type: "json", ...shapeOf(format.output).shape }
 
 /** Anthropic's search among tools that were sent and not shown: in words, as our own is. */
 const searchTool: LanguageModelV4ProviderTool = {

@@ -40,6 +40,12 @@ export const formatOf = (request: LanguageModel.ProviderOptions): OutputFormat |
   }
 }
 
+/** The shape as APIs take it, and whether the model can be held to it strictly. */
+export const shapeOf = ({ description, jsonSchema, name }: OutputFormat) => {
+  const { schema, strictable } = Schemas.ofOutput(jsonSchema)
+  return { shape: { name, ...(description === undefined ? {} : { description }), schema }, strictable }
+}
+
 /** Asks for typed output in the way that is wanted, or in the one that the model is known to take. */
 export const ask = (
   request: LanguageModel.ProviderOptions,

@@ -42,6 +42,13 @@ export const openaiOf = (options: unknown): Fields => {
   return isFields(own) ? own : {}
 }
 
+/** What an answer, or the first piece of one, says of itself. */
+export const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded => ({
+  type: "response-metadata",
+  id: text(answer, "id"),
+  modelId: text(answer, "model")
+})
+
 /** The pages that annotations cite, in the form of either API. */
 export const sourcesOf = (
   annotations: ReadonlyArray<unknown>,
@@ -89,7 +96,8 @@ export interface RawCall {
   readonly metadata?: Response.ProviderMetadata | undefined
 }
 
-const textOfArguments = (value: unknown): string =>
+/** Arguments as text, which some servers give as an object. */
+export const textOfArguments = (value: unknown): string =>
   typeof value === "string" ? value : value === undefined || value === null ? "" : JSON.stringify(value)
 
 /** True when the second call is the first one, sent again: the same id and name, and no other arguments. */

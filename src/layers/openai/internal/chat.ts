@@ -20,7 +20,7 @@ import { type CallOptions, chatFields, type Server } from "./options.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import { serverAt } from "./servers.ts"
 import { split } from "./thinkTags.ts"
-import type { Typed } from "../../internal/model/typedOutput.ts"
+import { shapeOf, type Typed } from "../../internal/model/typedOutput.ts"
 import {
   argumentsText,
   callIds,
@@ -33,6 +33,7 @@ import {
   given,
   isFields,
   list,
+  metadataOf,
   number,
   openaiOf,
   type RawCall,
@@ -68,12 +69,8 @@ export const encode = (
 
 const encodeFormat = (format: NonNullable<Typed["format"]>) => {
   if (format.type === "json_object") return format
-  const { description, jsonSchema, name } = format.output
-  const { schema, strictable } = Schemas.ofOutput(jsonSchema)
-  return {
-    type: "json_schema",
-    json_schema: { name, ...(description === undefined ? {} : { description }), schema, strict: strictable }
-  }
+  const { shape, strictable } = shapeOf(format.output)
+  return { type: "json_schema", json_schema: { ...shape, strict: strictable } }
 }
 
 /**
@@ -415,12 +412,6 @@ const idParts = (calls: ReadonlyArray<RawCall>, newId: () => string): ReadonlyAr
   const idOf = callIds(newId)
   return calls.flatMap((call) => callParts(call, idOf(call.given), newId))
 }
-
-export const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded => ({
-  type: "response-metadata",
-  id: text(answer, "id"),
-  modelId: text(answer, "model")
-})
 
 /** The parts of `content`: text, and in lists also thoughts and pictures. Spoken answers have their words in another field. */
 export const contentOf = (message: Fields) => {

@@ -5,7 +5,6 @@ import {
   contentOf,
   detailsOf,
   finishOf,
-  metadataOf,
   noChoice,
   reasoningOf,
   toolCallsOf,
@@ -16,7 +15,8 @@ import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } f
 import { ChunkParser, TextChunk } from "./textChunks.ts"
 import { Thinking } from "./thinkTags.ts"
 import { Blocks } from "../../internal/model/blocks.ts"
-import { isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
+import { ArgumentDeltas } from "../../internal/model/argumentDeltas.ts"
+import { isWhole } from "../../internal/model/toolArguments.ts"
 import {
   callIds,
   callParts,
@@ -25,8 +25,10 @@ import {
   finish,
   isFields,
   list,
+  metadataOf,
   sourcesOf,
-  text
+  text,
+  textOfArguments
 } from "../../internal/model/wire.ts"
 
 type Parts = Array<Response.StreamPartEncoded>
@@ -36,11 +38,7 @@ interface OpenCall {
   /** The id that the server gave it, which may come late. */
   given: string | undefined
   name: string
-  arguments: string
-  /** The arguments that were emitted as deltas; `undefined` before the call was announced. */
-  emitted: string | undefined
-  /** Knows when the arguments are a whole object, so that more of them is a repetition or another call. */
-  readonly scan: ObjectScan
+  readonly deltas: ArgumentDeltas
   /** True for a call under the id of another one: it may be that one again. */
   readonly isSuspect: boolean
   metadata: Response.ProviderMetadata | undefined
@@ -200,8 +198,7 @@ export class StreamDecoder {
     const fn = isFields(fragment["function"]) ? fragment["function"] : {}
     const given = text(fragment, "id")
     const name = text(fn, "name")
-    const piece = fn["arguments"]
-    const delta = typeof piece === "string" ? piece : piece === undefined || piece === null ? "" : JSON.stringify(piece)
+    const delta = textOfArguments(fn["arguments"])
     const index = typeof fragment["index"] === "number" ? fragment["index"] : undefined
     let call = this.#current(index, given, name)
     if (call === undefined || startsAnother(call, given, name, delta)) {
@@ -211,40 +208,20 @@ export class StreamDecoder {
     call.given ??= given
     call.metadata = callMetadata(fragment, this.#host) ?? call.metadata
     if (call.name === "") call.name = name ?? ""
-    const wasWhole = call.scan.isWhole
-    call.arguments += delta
-    call.scan.push(delta)
+    const wasWhole = call.deltas.isWhole
+    call.deltas.add(delta)
     // What comes after a whole object is looked at when all of it is there.
-    if (!wasWhole && !call.isSuspect) this.#emit(call, call.arguments, out)
+    if (wasWhole || call.isSuspect || call.name === "") return
+    call.deltas.announce(call.name, out)
+    call.deltas.emit(call.deltas.text, out)
   }
 
   #begin(given: string | undefined, name: string | undefined): OpenCall {
     const isSuspect = given !== undefined && this.#calls.some((other) => other.given === given && other.name === name)
     const id = this.#idOf(given)
-    const call: OpenCall = {
-      id,
-      given,
-      name: "",
-      arguments: "",
-      emitted: undefined,
-      scan: new ObjectScan(),
-      isSuspect,
-      metadata: undefined
-    }
+    const call: OpenCall = { id, given, name: "", deltas: new ArgumentDeltas(id), isSuspect, metadata: undefined }
     this.#calls.push(call)
     return call
-  }
-
-  /** Announces a call as soon as its name is known, and emits of its arguments what was not emitted yet. */
-  #emit(call: OpenCall, said: string, out: Parts): void {
-    if (call.name === "") return
-    if (call.emitted === undefined) {
-      out.push({ type: "tool-params-start", id: call.id, name: call.name })
-      call.emitted = ""
-    }
-    if (said.length === call.emitted.length) return
-    out.push({ type: "tool-params-delta", id: call.id, delta: said.slice(call.emitted.length) })
-    call.emitted = said
   }
 
   /** The call that a fragment goes on with. Without an index it is the one of that id, else the last. */
@@ -263,20 +240,17 @@ export class StreamDecoder {
     this.#blocks.close(out)
     const details = detailsOf(this.#details, this.#host)
     if (details !== undefined) this.#blocks.silentThought(details, out)
-    const calls = distinctCalls(this.#calls.map((call) => ({ ...call, open: call })))
+    const calls = distinctCalls(this.#calls.map((call) => ({ ...call, arguments: call.deltas.text })))
     if (calls.length > 0 && this.#emptyThought !== undefined && !this.#hasThought) {
       this.#blocks.silentThought(this.#emptyThought, out)
     }
-    for (const { open, ...call } of calls) {
-      if (call.arguments.startsWith(open.emitted ?? "") && isWhole(call.arguments))
-        this.#emit(open, call.arguments, out)
-      if (open.emitted !== undefined) out.push({ type: "tool-params-end", id: call.id })
+    for (const call of calls) {
+      if (call.name !== "" && isWhole(call.arguments)) call.deltas.announce(call.name, out)
+      call.deltas.end(call.arguments, out)
       out.push(...callParts(call, call.id, this.#newId))
     }
-    for (const call of this.#calls) {
-      const isLeftOut = call.emitted !== undefined && !calls.some(({ open }) => open === call)
-      if (isLeftOut) out.push({ type: "tool-params-end", id: call.id })
-    }
+    const ended = new Set(calls.map(({ deltas }) => deltas))
+    for (const { deltas } of this.#calls) if (!ended.has(deltas)) deltas.end("", out)
     out.push(finish(finishOf(this.#reason, calls.length, this.#refused), usageOf(this.#usage)))
     return out
   }
@@ -306,5 +280,5 @@ const isEmpty = (value: object): boolean => {
 const startsAnother = (call: OpenCall, given: string | undefined, name: string | undefined, delta: string): boolean => {
   if (name === undefined || call.name === "") return false
   if (given !== undefined && call.given !== undefined) return given !== call.given
-  return given === undefined && delta !== "" && call.scan.isWhole
+  return given === undefined && delta !== "" && call.deltas.isWhole
 }

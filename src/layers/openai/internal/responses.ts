@@ -17,7 +17,7 @@ import { type CallOptions, responsesFields, type Server } from "./options.ts"
 import * as OwnTools from "./ownTools.ts"
 import { argumentsOf } from "../../internal/model/providerTool.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
-import type { Typed } from "../../internal/model/typedOutput.ts"
+import { shapeOf, type Typed } from "../../internal/model/typedOutput.ts"
 import {
   argumentsText,
   callIds,
@@ -29,6 +29,7 @@ import {
   fitId,
   isFields,
   list,
+  metadataOf,
   number,
   openaiOf,
   resultText,
@@ -73,15 +74,8 @@ export const messagesOf = ({ compatible, host }: Server): MessageEncoder => ({
 
 const encodeFormat = (format: NonNullable<Typed["format"]>) => {
   if (format.type === "json_object") return format
-  const { description, jsonSchema, name } = format.output
-  const { schema, strictable } = Schemas.ofOutput(jsonSchema)
-  return {
-    type: "json_schema",
-    name,
-    ...(description === undefined ? {} : { description }),
-    schema,
-    strict: strictable
-  }
+  const { shape, strictable } = shapeOf(format.output)
+  return { type: "json_schema", ...shape, strict: strictable }
 }
 
 const encodeTool = (tool: Tool.Any): Fields => {
@@ -285,12 +279,6 @@ export const finishOf = (response: Fields, calls: number, refused: boolean): Res
   }
   return calls > 0 ? "tool-calls" : "stop"
 }
-
-export const metadataOf = (response: Fields): Response.ResponseMetadataPartEncoded => ({
-  type: "response-metadata",
-  id: text(response, "id"),
-  modelId: text(response, "model")
-})
 
 export const reasoningMetadata = (item: Fields, host: string) => ({
   openai: {

@@ -18,14 +18,14 @@ import {
   givenId,
   isRefusal,
   messageMetadata,
-  metadataOf,
   reasoningMetadata,
   reasoningTexts,
   textsOf,
   usageOf
 } from "./responses.ts"
 import { readNothing, type Reader } from "./ownTools.ts"
-import { isNothing, isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
+import { ArgumentDeltas } from "../../internal/model/argumentDeltas.ts"
+import { isNothing, isWhole } from "../../internal/model/toolArguments.ts"
 import {
   callIds,
   callParts,
@@ -35,8 +35,10 @@ import {
   isFields,
   isRepeated,
   list,
+  metadataOf,
   type RawCall,
-  text
+  text,
+  textOfArguments
 } from "../../internal/model/wire.ts"
 
 type Parts = Array<Response.StreamPartEncoded>
@@ -58,11 +60,9 @@ interface OpenCall {
   readonly given: string | undefined
   name: string
   /** The arguments by source: the deltas, the event that ends them, the item, the last response. */
-  readonly versions: { pieces: string; done?: string; item?: string; last?: string }
-  readonly scan: ObjectScan
-  emitted: string
-  /** False for a call that came whole, or under the id of another: it may repeat that call. */
-  isAnnounced: boolean
+  readonly versions: { done?: string; item?: string; last?: string }
+  /** Not announced for a call that came whole, or under the id of another: it may repeat that call. */
+  readonly deltas: ArgumentDeltas
   isDone: boolean
   isSettled: boolean
   metadata: Response.ProviderMetadata | undefined
@@ -298,20 +298,18 @@ export class StreamDecoder {
       return other !== undefined && other !== call && other.given === call.given && other.name === call.name
     })
     if (isSuspect && call.given !== undefined) return
-    call.isAnnounced = true
-    out.push({ type: "tool-params-start", id: call.id, name: call.name })
+    call.deltas.announce(call.name, out)
   }
 
   #beginCall(item: Item, fields: Fields): OpenCall {
     const given = givenId(fields)
+    const id = this.#idOf(given)
     const call: OpenCall = {
-      id: this.#idOf(given),
+      id,
       given,
       name: text(fields, "name") ?? "",
-      versions: { pieces: "" },
-      scan: new ObjectScan(),
-      emitted: "",
-      isAnnounced: false,
+      versions: {},
+      deltas: new ArgumentDeltas(id),
       isDone: false,
       isSettled: false,
       metadata: undefined
@@ -327,11 +325,9 @@ export class StreamDecoder {
       call.versions.done = given(event, "arguments") ?? ""
       return
     }
-    const delta = given(event, "delta") ?? ""
-    const wasWhole = call.scan.isWhole
-    call.versions.pieces += delta
-    call.scan.push(delta)
-    if (!wasWhole && call.isAnnounced) emit(call, call.versions.pieces, out)
+    const wasWhole = call.deltas.isWhole
+    call.deltas.add(given(event, "delta") ?? "")
+    if (!wasWhole) call.deltas.emit(call.deltas.text, out)
   }
 
   // -- whole items ----------------------------------------------------------------------------------------------------
@@ -412,8 +408,7 @@ export class StreamDecoder {
   }
 
   #settleCall(item: Item, fields: Fields, source: "item" | "last", out: Parts): void {
-    const said = fields["arguments"]
-    const whole = typeof said === "string" ? said : said === undefined || said === null ? "" : JSON.stringify(said)
+    const whole = textOfArguments(fields["arguments"])
     const raw = { given: givenId(fields), name: text(fields, "name") ?? "", arguments: whole }
     const isKnown = item.call === undefined && this.#settled.some((call) => isRepeated(call, raw))
     if (isKnown) return
@@ -433,10 +428,7 @@ export class StreamDecoder {
     call.isSettled = true
     const best = bestOf(call)
     const raw: RawCall = { given: call.given, name: call.name, arguments: best, metadata: call.metadata }
-    if (call.isAnnounced) {
-      if (best.startsWith(call.emitted) && isWhole(best)) emit(call, best, out)
-      out.push({ type: "tool-params-end", id: call.id })
-    }
+    call.deltas.end(best, out)
     if (this.#settled.some((other) => isRepeated(other, raw))) return
     this.#settled.push(raw)
     out.push(...callParts(raw, call.id, this.#newId))
@@ -500,15 +492,9 @@ const place = (kind: Kind, fields: Fields, index: number): string => {
   return index < summaries ? `summary ${index}` : `content ${index - summaries}`
 }
 
-const emit = (call: OpenCall, said: string, out: Parts): void => {
-  if (said.length === call.emitted.length) return
-  out.push({ type: "tool-params-delta", id: call.id, delta: said.slice(call.emitted.length) })
-  call.emitted = said
-}
-
 /** The fullest version of a call's arguments: the last one that is whole and says something, else the longest. */
-const bestOf = ({ versions }: OpenCall): string => {
-  const all = [versions.last, versions.item, versions.done, versions.pieces].filter((one) => one !== undefined)
+const bestOf = ({ deltas, versions }: OpenCall): string => {
+  const all = [versions.last, versions.item, versions.done, deltas.text].filter((one) => one !== undefined)
   const whole = all.find((one) => isWhole(one) && !isNothing(one))
   return whole ?? all.reduce((longest, one) => (one.trim().length > longest.trim().length ? one : longest), "")
 }

@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { exactJson } from "../../internal/fingerprint.ts"
@@ -117,41 +118,34 @@ export const keep = (
   { events, failure, output, outputJson, spent }: Outcome
 ): string | undefined => {
   if (failure !== undefined || (outputOf(runner) === undefined && exactJson(output) === undefined)) return undefined
-  const encoded = encodeKept({
-    output: outputJson,
-    events,
-    cost: spent.cost ?? null,
-    durationMs: spent.durationMs
-  })
-  return encoded._tag === "Some" && encoded.value.length <= maxKept ? encoded.value : undefined
+  const { cost = null, durationMs } = spent
+  const encoded = encodeKept({ output: outputJson, events, cost, durationMs })
+  return Option.getOrUndefined(Option.filter(encoded, ({ length }) => length <= maxKept))
 }
 
 /** The run that was kept; `undefined` for what cannot be read. */
-export const restore = (runner: AnyRunner, text: string): Outcome | undefined => {
-  const kept = decodeKept(text)
-  if (kept._tag === "None") return undefined
-  const { cost, durationMs, events, output } = kept.value
-  const schema = outputOf(runner)
-  const decoded = schema === undefined ? undefined : decodeOutput(schema, output)
-  if (schema !== undefined && decoded === undefined) return undefined
-  return {
-    output: decoded === undefined ? output : decoded.value,
-    outputJson: output,
-    failure: undefined,
-    events,
-    spent: spendingOf(events, cost ?? undefined, durationMs),
-    runId: events[0]?.runId
-  }
-}
+export const restore = (runner: AnyRunner, text: string): Outcome | undefined =>
+  Option.getOrUndefined(
+    Option.flatMap(decodeKept(text), ({ cost, durationMs, events, output: outputJson }) =>
+      Option.map(decodeOutput(outputOf(runner), outputJson), (output) => ({
+        output,
+        outputJson,
+        failure: undefined,
+        events,
+        spent: spendingOf(events, cost ?? undefined, durationMs),
+        runId: events[0]?.runId
+      }))
+    )
+  )
 
-const decodeOutput = (schema: Schema.Top, json: Schema.Json): { readonly value: unknown } | undefined => {
-  const decoded = Schema.decodeUnknownOption(codec("Eval", schema, "output") as Schema.Codec<unknown, unknown>)(json)
-  return decoded._tag === "Some" ? { value: decoded.value } : undefined
-}
+const decodeOutput = (schema: Schema.Top | undefined, json: Schema.Json): Option.Option<unknown> =>
+  schema === undefined
+    ? Option.some(json)
+    : Schema.decodeUnknownOption(codec("Eval", schema, "output") as Schema.Codec<unknown, unknown>)(json)
 
 /** The input of a case as JSON, for reports and keys. */
 export const inputJson = (schema: Schema.Top | undefined, input: unknown): Schema.Json => {
   if (schema === undefined || typeof input === "string") return toJson(input)
-  const encoded = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)(input)
-  return toJson(encoded._tag === "Some" ? encoded.value : input)
+  const encode = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)
+  return toJson(Option.getOrElse(encode(input), () => input))
 }

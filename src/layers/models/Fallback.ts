@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { answeredBy } from "../../internal/answeredBy.ts"
 import { InvalidDefinition } from "../../RunError.ts"
-import { positiveDurationOf } from "../../internal/definition.ts"
+import { countOf, positiveDurationOf } from "../../internal/definition.ts"
 import type * as ModelInfo from "../../services/ModelInfo.ts"
 import { contextOf } from "../internal/model/direct.ts"
 import * as Asking from "./internal/asking.ts"
@@ -100,7 +100,9 @@ const assertOptions = (models: ReadonlyArray<unknown>, options: Options): Chosen
   if (order._tag === "Weighted") {
     const { weights } = order
     const isGood =
-      weights.length === models.length && weights.every((one) => one >= 0) && weights.some((one) => one > 0)
+      weights.length === models.length &&
+      weights.every((one) => one >= 0 && one < Infinity) &&
+      weights.some((one) => one > 0)
     if (!isGood)
       throw refuse("its weights are not one number for each model", "Write Fallback.weighted([3, 1]) for two models")
   }
@@ -108,7 +110,12 @@ const assertOptions = (models: ReadonlyArray<unknown>, options: Options): Chosen
     order,
     hedgeAfter: hedgeAfter === undefined ? undefined : durationOf("hedgeAfter", hedgeAfter),
     breaker:
-      breaker === "none" ? undefined : { failures: breaker.failures, reset: durationOf("breaker.reset", breaker.reset) }
+      breaker === "none"
+        ? undefined
+        : {
+            failures: countOf("Fallback.layer", "breaker.failures", breaker.failures),
+            reset: durationOf("breaker.reset", breaker.reset)
+          }
   }
 }
 

@@ -370,6 +370,9 @@ describe("an order of Fallback", () => {
     const both = Fallback.layer([OpenAi.layer({ model: "gpt-4.1-mini" }), Models.layer("ollama:qwen3")])
     assert.isTrue(Layer.isLayer(both))
     assert.throws(() => Fallback.layer([] as never), /not a list of Layers/)
+    const one = [Models.layer("demo")] as const
+    assert.throws(() => Fallback.layer(one, { breaker: { failures: Number.NaN, reset: 1 } }), /breaker.failures is NaN/)
+    assert.throws(() => Fallback.layer(one, { order: Fallback.weighted([Infinity]) }), /weights/)
   })
 
   it.effect("closes the stream of a model that began at the same time as the one that answers", () =>

@@ -255,7 +255,10 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
               ["end_turn", "stop"],
               ["STOP", "stop"],
               ["tool_use", "tool-calls"],
-              ["insufficient_system_resource", "error"]
+              ["insufficient_system_resource", "error"],
+              ["network_error", "error"],
+              ["sensitive", "content-filter"],
+              ["constructor", "other"]
             ]) {
               const parts = yield* read("chat", form, chat(form, { content: "a" }, said))
               assert.deepStrictEqual([said, reason(parts)], [said, meant])
@@ -298,6 +301,27 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
             assert.deepStrictEqual([code, failed.reason._tag, failed.isRetryable], [code, tag, retryable])
             const whole = yield* fail("responses", "whole", { raw: JSON.stringify({ ...response, output: [] }) })
             assert.deepStrictEqual([code, whole.reason._tag, whole.isRetryable], [code, tag, retryable])
+          }
+        })
+      )
+
+      it.effect("errors inside of an answer, by the types that Anthropic and others have", () =>
+        Effect.gen(function* () {
+          for (const [type, tag, retryable] of [
+            ["invalid_request_error", "InvalidRequestError", false],
+            ["authentication_error", "AuthenticationError", false],
+            ["permission_error", "AuthenticationError", false],
+            ["billing_error", "QuotaExhaustedError", false],
+            ["not_found_error", "InvalidRequestError", false],
+            ["request_too_large", "InvalidRequestError", false],
+            ["rate_limit_error", "RateLimitError", true],
+            ["overloaded_error", "InternalProviderError", true]
+          ] as const) {
+            const error = { type, message: "no" }
+            for (const raw of [JSON.stringify({ error }), data({ error })]) {
+              const failed = yield* fail("chat", "stream", { raw })
+              assert.deepStrictEqual([type, failed.reason._tag, failed.isRetryable], [type, tag, retryable])
+            }
           }
         })
       )

@@ -7,7 +7,9 @@ import type { LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent } from "troupe"
 import * as ChildServer from "../../support/childServer.ts"
+import { directModel } from "../../support/directModel.ts"
 import { exitOn } from "../../support/edges.ts"
+import { request } from "../../support/openAiRequest.ts"
 import { error, type Reply, text, toolCalls } from "../../support/openAiServer.ts"
 import { scopedFolder } from "../../support/temporaryFolder.ts"
 
@@ -366,6 +368,24 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
         return failureOf(yield* Fiber.join(fiber))
       }).pipe(Effect.provide(TestClock.layer()))
       assert.include(waited.message, "request 1 (POST /v1/chat/completions) waits for more than recording 1 holds")
+    })
+  )
+
+  it.effect("a stub's answer has short names for calls without an id, the same for the same request", () =>
+    Effect.gen(function* () {
+      const call = { type: "function", function: { name: "add", arguments: "{}" } }
+      const stub = Cassette.layerStub(() => ({
+        body: {
+          choices: [{ index: 0, message: { role: "assistant", tool_calls: [call] }, finish_reason: "tool_calls" }]
+        }
+      }))
+      const model = OpenAi.layer({ model: "m", api: "chat", apiKey: Redacted.make("k") }).pipe(Layer.provide(stub))
+      const { generateText } = yield* Effect.provide(directModel, model)
+      const ids = (yield* Effect.all([generateText(request), generateText(request)])).map((parts) =>
+        parts.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+      )
+      assert.deepStrictEqual(ids[0], ids[1])
+      assert.match(ids[0]![0]!, /^call_[0-9a-f]{16}_0$/)
     })
   )
 })

@@ -54,8 +54,11 @@ export const reasonOf = (
 /** The reason that Chat Completions has for an end. */
 export const chatReason = (raw: string | undefined): LanguageModelV4FinishReason | undefined => {
   if (raw === undefined) return undefined
-  const unified = { tool_calls: "tool-calls", content_filter: "content-filter" }[raw] ?? raw
-  return { unified: (unified in reasons ? unified : "other") as LanguageModelV4FinishReason["unified"], raw }
+  const unified = raw.replace("_", "-")
+  return {
+    unified: (Object.hasOwn(reasons, unified) ? unified : "other") as LanguageModelV4FinishReason["unified"],
+    raw
+  }
 }
 
 /** True for a call of a tool of ours. */

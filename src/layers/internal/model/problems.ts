@@ -228,8 +228,20 @@ export const ofErrorObject = (error: unknown): Problem => {
   if (Number.isInteger(status) && status >= 400 && status < 600) return { ...problem, status }
   if (code === "rate_limit_exceeded" || rateWords.test(problem.message)) return { ...problem, status: 429 }
   if (quotaWords.test(problem.message)) return { ...problem, status: 402 }
-  const refused = problem.type === "invalid_request_error" || policy.test(code) || refusal.test(code)
-  return refused ? { ...problem, status: 400 } : problem
+  const { type = "" } = problem
+  if (Object.hasOwn(statuses, type)) return { ...problem, status: statuses[type]! }
+  return policy.test(code) || refusal.test(code) ? { ...problem, status: 400 } : problem
+}
+
+/** Types that stand for a status at Anthropic, and at servers in its manner. */
+const statuses: Readonly<Record<string, number>> = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429
 }
 
 /** True for an error that says something: a text, or an object with a message, code or type that is not empty. */

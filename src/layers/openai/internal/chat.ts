@@ -245,15 +245,18 @@ const finishReasons: Readonly<Record<string, Response.FinishReason>> = {
   tool_use: "tool-calls",
   function_call: "tool-calls",
   content_filter: "content-filter",
+  sensitive: "content-filter",
   error: "error",
+  network_error: "error",
   insufficient_system_resource: "error"
 }
 
 export const finishOf = (reason: string | undefined, calls: number, refused: boolean): Response.FinishReason => {
   if (refused) return "content-filter"
-  const known = reason === undefined ? "unknown" : (finishReasons[reason.toLowerCase()] ?? "other")
+  const word = reason?.toLowerCase() ?? ""
+  const known = Object.hasOwn(finishReasons, word) ? finishReasons[word] : reason === undefined ? "unknown" : "other"
   // Some compatible servers say "stop" when they call tools.
-  return known === "stop" && calls > 0 ? "tool-calls" : known
+  return known === "stop" && calls > 0 ? "tool-calls" : known!
 }
 
 const first = (...counts: ReadonlyArray<number | undefined>): number | undefined =>

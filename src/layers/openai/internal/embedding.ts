@@ -57,7 +57,8 @@ const read = (answer: WholeAnswer, count: number): Effect.Effect<Embedding.Embed
       sorted.map((one) => one["embedding"]),
       count
     )
-    return "kind" in vectors
-      ? Effect.fail(vectors)
-      : Effect.succeed({ vectors, tokens: number(document["usage"], "prompt_tokens") })
+    return "kind" in vectors ? Effect.fail(vectors) : Effect.succeed({ vectors, tokens: tokensOf(document["usage"]) })
   })
+
+/** All tokens are of the input; some servers give the sum alone. */
+const tokensOf = (usage: unknown): number | undefined => number(usage, "prompt_tokens") ?? number(usage, "total_tokens")

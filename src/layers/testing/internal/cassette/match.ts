@@ -34,9 +34,12 @@ export const learnFrom = ({ body, headers, url }: HttpRequest, scrubber: Scrubbe
   if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOf([body]))
 }
 
-/** A request that is made. */
-export const ofMade = (request: HttpRequest, scrubber: Scrubber): ComparedRequest =>
-  asked(request.method, scrubber.url(request.url), ofRequest(request.body, scrubber))
+/** A request that is made. What is secret in it is learned first. */
+export const ofMade = (request: HttpRequest, secrets: ReadonlyArray<string>, scrubber: Scrubber): ComparedRequest => {
+  scrubber.learn(secrets)
+  learnFrom(request, scrubber)
+  return asked(request.method, scrubber.url(request.url), ofRequest(request.body, scrubber))
+}
 
 /** A short name, the same in every process and release. */
 export const hash = (key: string): string => createHash("sha256").update(key).digest("hex").slice(0, 16)

@@ -51,7 +51,7 @@ export class Player implements HttpTape {
   send(...[request, secrets]: Parameters<HttpTape["send"]>): ReturnType<HttpTape["send"]> {
     return Effect.suspend(() => {
       const number = ++this.#count
-      const asked = this.#asked(request, secrets)
+      const asked = Match.ofMade(request, secrets, this.#scrubber)
       const same = this.#byKey.get(asked.key) ?? []
       const free = same.filter((one) => !one.used)
       const recording = free.find((one) => one.asked.origin === asked.origin) ?? free[0]
@@ -62,7 +62,7 @@ export class Player implements HttpTape {
   }
 
   nameOf(...[request, secrets]: Parameters<HttpTape["nameOf"]>): string {
-    return Match.hash(this.#asked(request, secrets).key)
+    return Match.hash(Match.ofMade(request, secrets, this.#scrubber).key)
   }
 
   /** The recordings that were not used. An interrupted request may be missing in a replay, so it does not count. */
@@ -77,12 +77,6 @@ export class Player implements HttpTape {
     if (this.failed !== undefined) return this.failed
     const recordings = this.unused
     return recordings.length === 0 ? undefined : new UnusedRecordings({ path: this.#path, recordings })
-  }
-
-  #asked(request: Parameters<HttpTape["send"]>[0], secrets: ReadonlyArray<string>): Match.ComparedRequest {
-    this.#scrubber.learn(secrets)
-    Match.learnFrom(request, this.#scrubber)
-    return Match.ofMade(request, this.#scrubber)
   }
 
   #answer(number: number, recording: Recording, url: string): ReturnType<HttpTape["send"]> {

@@ -74,9 +74,7 @@ export class Recorder implements HttpTape {
   }
 
   nameOf(...[request, secrets]: Parameters<HttpTape["nameOf"]>): string {
-    this.#scrubber.learn(secrets)
-    Match.learnFrom(request, this.#scrubber)
-    return Match.hash(Match.ofMade(request, this.#scrubber).key)
+    return Match.hash(Match.ofMade(request, secrets, this.#scrubber).key)
   }
 
   /** The exchanges to keep, in the order in which they started, without their secrets. */

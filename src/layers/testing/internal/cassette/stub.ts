@@ -4,6 +4,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { HttpTape, TapeResponse } from "../../../../services/HttpTape.ts"
 import type { HttpRequest } from "../../../../services/HttpTransport.ts"
+import { hash } from "./match.ts"
 
 /** A request as a stub sees it. */
 export interface StubRequest {
@@ -58,5 +59,5 @@ export const make = (respond: (request: StubRequest) => StubResponse | Effect.Ef
       }),
       (answer) => responseOf(request.url, answer)
     ),
-  nameOf: ({ body, method, url }) => `${method} ${url} ${typeof body === "string" ? body : ""}`
+  nameOf: (request) => hash(`${request.method} ${request.url} ${requestOf(request).body}`)
 })

@@ -197,7 +197,7 @@ export const layerClient = (
   assertWays("OpenAi.layerClient", options)
   return Layer.effectContext(
     Effect.gen(function* () {
-      const at = yield* connect({ ...options, baseUrl: client.baseURL }, client)
+      const at = yield* connect({ ...options, baseUrl: client.baseURL }, { client })
       const own = { transport: ClientTransport.make(client, client.baseURL), isProgram: true }
       return yield* modelOf(options, at, Carrier.make(own, yield* HttpTape))
     })

@@ -25,7 +25,6 @@ import {
   Unsupported
 } from "../../internal/model/problems.ts"
 import { isFields } from "../../internal/model/wire.ts"
-import { AsksApproval } from "./parts.ts"
 import type { Provider } from "./provider.ts"
 
 /** The call that failed. */
@@ -70,13 +69,12 @@ export const ofProblem = (problem: Problem, failing: Failing, now: number, url?:
 /** The problem of an answer that was cut off. */
 export const cut = (): Problem => unfinished(undefined)
 
-/** The error that stands in a stream in place of a part. */
-export const ofStreamed = (error: unknown, failing: Failing, now: number): AiError.AiError => {
-  if (error instanceof Error) return ofThrown(error, failing, now)
+/** The problem that stands in a stream in place of a part. */
+export const ofStreamed = (error: unknown): Problem => {
   const statusCode = isFields(error) ? error["statusCode"] : undefined
-  const known = typeof statusCode === "number" && statusCode >= 400
-  const problem = known ? { ...ofBody(statusCode, error, noHeaders), inAnswer: true } : ofErrorObject(error)
-  return ofProblem(problem, failing, now)
+  return typeof statusCode === "number" && statusCode >= 400
+    ? { ...ofBody(statusCode, error, noHeaders), inAnswer: true }
+    : ofErrorObject(error)
 }
 
 const noHeaders = () => undefined
@@ -105,10 +103,7 @@ const saidIn = (value: unknown): Problem | undefined =>
 
 /** A defect of the model's package, which asking again does not repair. */
 const isUnknown = (error: unknown): boolean =>
-  !(error instanceof Unsupported) &&
-  !(error instanceof AsksApproval) &&
-  !nameOf(error).startsWith("AI_") &&
-  !isNetwork(error)
+  !(error instanceof Unsupported) && !nameOf(error).startsWith("AI_") && !isNetwork(error)
 
 const networkWords = /terminated|fetch failed|socket|network|connection|other side closed|aborted|premature/i
 
@@ -119,7 +114,6 @@ const isNetwork = (error: unknown): boolean => {
 
 const problemOf = (error: unknown): Problem => {
   if (error instanceof Unsupported) return ofEncoding(error)
-  if (error instanceof AsksApproval) return { kind: "unsupported", message: error.message }
   switch (nameOf(error)) {
     case "AI_APICallError":
       return ofApiCall(error as ApiCallError)

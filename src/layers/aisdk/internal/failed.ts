@@ -3,10 +3,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import { messageOf } from "../../../internal/message.ts"
-import { malformed, type Problem, quote } from "../../internal/model/problems.ts"
+import { malformed, type Problem, quote, Unsupported } from "../../internal/model/problems.ts"
 import * as Errors from "./errors.ts"
-import { AsksApproval } from "./parts.ts"
-import { Late } from "./waiting.ts"
 
 /** A problem that is known already. */
 export class Known extends Error {
@@ -18,22 +16,12 @@ export class Known extends Error {
   }
 }
 
-/** What stands in a stream in place of a part. */
-export class InStream extends Error {
-  readonly error: unknown
-
-  constructor(error: unknown) {
-    super("an error in the stream")
-    this.error = error
-  }
-}
-
 /** Reads what a model gave. What it cannot be read as is a fault of the answer, and not of the program. */
 export const reading = <A>(read: () => A): Effect.Effect<A, unknown> =>
   Effect.try({
     try: read,
     catch: (error) =>
-      error instanceof Known || error instanceof AsksApproval
+      error instanceof Known || error instanceof Unsupported
         ? error
         : new Known(malformed(`the model's answer has no form that can be read: ${quote(messageOf(error))}`))
   })
@@ -42,10 +30,8 @@ export const reading = <A>(read: () => A): Effect.Effect<A, unknown> =>
 export const failWith =
   (failing: Errors.Failing) =>
   (error: unknown): Effect.Effect<never, AiError.AiError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing, now)))
-
-const errorOf = (error: unknown, failing: Errors.Failing, now: number): AiError.AiError => {
-  if (error instanceof Known) return Errors.ofProblem(error.problem, failing, now)
-  if (error instanceof Late) return Errors.ofProblem({ kind: "timeout", message: error.message }, failing, now)
-  return error instanceof InStream ? Errors.ofStreamed(error.error, failing, now) : Errors.ofThrown(error, failing, now)
-}
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.fail(
+        error instanceof Known ? Errors.ofProblem(error.problem, failing, now) : Errors.ofThrown(error, failing, now)
+      )
+    )

@@ -8,12 +8,10 @@ import type {
 } from "@ai-sdk/provider"
 import * as Base64 from "effect/encoding/Base64"
 import type * as Response from "effect/ai/Response"
+import { Unsupported } from "../../internal/model/problems.ts"
 import { parse, parseAll, unreadable } from "../../internal/model/toolArguments.ts"
 import { number } from "../../internal/model/wire.ts"
 import { tagged, thought } from "./tags.ts"
-
-/** Throws for an approval that the provider asks for of a tool that it runs itself. */
-export class AsksApproval extends Error {}
 
 /** The parameters of a call of ours, in each form in which servers write them. Several calls in one text stay a text. */
 const ownParamsOf = (input: unknown): unknown => {
@@ -149,7 +147,7 @@ const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<K
     case "source":
       return sourceOf(part)
     case "tool-approval-request":
-      throw new AsksApproval(
+      throw new Unsupported(
         "the provider asks for approval of a tool that it runs itself, which is not supported: turn approval off in that tool's options, or give the agent a tool of its own"
       )
     default:

@@ -9,12 +9,12 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AnswerReader } from "../../internal/model/typedOutput.ts"
 import * as Errors from "./errors.ts"
-import { failWith, InStream, Known, reading } from "./failed.ts"
+import { failWith, Known, reading } from "./failed.ts"
 import { OwnCalls } from "./ownCalls.ts"
 import * as Parts from "./parts.ts"
 import { RawChunks } from "./rawChunks.ts"
 import type { Callee, Question } from "./talk.ts"
-import { Late, within } from "./waiting.ts"
+import { within } from "./waiting.ts"
 
 /** The parts of an answer as they come. Closing the scope aborts the request and gives the stream up. */
 export const streamed = (
@@ -61,7 +61,7 @@ const pullOf = (
       {
         onFailure: (error): Effect.Effect<never, AiError.AiError | Cause.Done> => {
           if (incoming.isFinished) return Cause.done()
-          if (error instanceof Late) controller.abort()
+          if (error instanceof Known && error.problem.kind === "timeout") controller.abort()
           return fail(error)
         },
         onSuccess: ({ done, value }) => {
@@ -121,7 +121,7 @@ class Incoming {
 
   #error(error: unknown): Effect.Effect<ReadonlyArray<Response.StreamPartEncoded>, unknown> {
     const beside = Errors.isBeside(error) ? [] : this.#raw.beside(error)
-    if (beside === undefined) return Effect.fail(new InStream(error))
+    if (beside === undefined) return Effect.fail(error instanceof Error ? error : new Known(Errors.ofStreamed(error)))
     this.#passedOver = true
     return Effect.map(
       Effect.forEach(beside, (part) => this.#read(part)),

@@ -4,12 +4,10 @@ import * as Effect from "effect/Effect"
 import { isSync } from "../../../services/SyncBridge.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { after } from "../../internal/model/timer.ts"
-
-/** A promise did not settle in time. */
-export class Late extends Error {}
+import { Known } from "./failed.ts"
 
 /**
- * Waits for the promise of `start`, for `timeout` at most: then fails with {@link Late}. Fails with what `start` throws and
+ * Waits for the promise of `start`, for `timeout` at most: then fails with a {@link Known} timeout. Fails with what `start` throws and
  * with what the promise rejects with. `abandon` is called when the time is over, and on interruption.
  */
 export const within = <A>(
@@ -21,7 +19,7 @@ export const within = <A>(
     Effect.callback<A, unknown>((resume) => {
       const stop = after(fiber.context, Duration.toMillis(timeout), () => {
         abandon()
-        resume(Effect.fail(new Late(`no answer within ${Duration.format(timeout)}`)))
+        resume(Effect.fail(new Known({ kind: "timeout", message: `no answer within ${Duration.format(timeout)}` })))
       })
       const settle = (next: Effect.Effect<A, unknown>): void => {
         stop()

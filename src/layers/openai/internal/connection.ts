@@ -81,13 +81,21 @@ const defaultMaxAnswerBytes = 256 * 1024 * 1024
 const noKey =
   "OPENAI_API_KEY is not set. Set it, give `apiKey` to OpenAi.layer, or set OPENAI_BASE_URL (or `baseUrl`) to a server that needs no key"
 
+/** What signs requests in. */
+export interface Signing {
+  /** A client that has a key of its own, and sends it itself. */
+  readonly client?: { readonly apiKey?: string | null | undefined } | undefined
+  /** True where nothing is sent, so that no key is needed. One that is set is still removed as a secret. */
+  readonly isReplay?: boolean | undefined
+}
+
 /**
  * Fails with `ConfigError` for an address, key, header, model or limit that no request can be made with, and for a
  * missing key, unless a client signs the requests in.
  */
 export const connect = (
   place: EndpointOptions,
-  client?: { readonly apiKey?: string | null | undefined }
+  { client, isReplay = false }: Signing
 ): Effect.Effect<Connected, Config.ConfigError> =>
   Effect.gen(function* () {
     // Programs in JavaScript give what the environment does not have.
@@ -96,8 +104,7 @@ export const connect = (
     }
     const { baseUrl, url } = yield* addressOf(place)
     const isOpenAi = Servers.isOpenAi(url.hostname)
-    // A client has a key of its own, and sends it itself.
-    const key = client === undefined ? yield* keyOf(place, isOpenAi) : undefined
+    const key = client === undefined ? yield* keyOf(place, isOpenAi && !isReplay) : undefined
     const known = client === undefined ? key : client.apiKey
     const { headers, secrets } = yield* headersOf(place)
     const timeout = Option.getOrUndefined(Duration.fromInput(place.timeout ?? "10 minutes"))
@@ -143,11 +150,11 @@ const addressOf = (place: EndpointOptions) =>
     return { baseUrl, url }
   })
 
-const keyOf = (place: EndpointOptions, isOpenAi: boolean) =>
+const keyOf = (place: EndpointOptions, isNeeded: boolean) =>
   Effect.gen(function* () {
     const given = place.apiKey ?? (yield* Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined))
     const key = given === undefined ? undefined : filled(Redacted.value(given))
-    if (key === undefined && isOpenAi) {
+    if (key === undefined && isNeeded) {
       return yield* refuse(given === undefined ? noKey : "the API key is empty: set `apiKey` or OPENAI_API_KEY")
     }
     if (key !== undefined && !isHeaderValue(key)) {

@@ -9,7 +9,7 @@ import { errorIn, malformed, type Problem, quote } from "../../internal/model/pr
 import { type Fields, isFields } from "../../internal/model/wire.ts"
 import { whole, type WholeAnswer } from "./answering.ts"
 import { requests, textOf } from "./asking.ts"
-import type { Connected, EndpointOptions } from "./connection.ts"
+import type { EndpointOptions } from "./connection.ts"
 import * as Failing from "./failing.ts"
 import { type Form, written } from "./form.ts"
 import { reach, type Reached } from "./reach.ts"
@@ -24,7 +24,6 @@ export interface Question {
 
 /** A server that answers as a whole. */
 export interface Endpoint {
-  readonly at: Connected
   readonly model: string
   /**
    * Sends a request, again as the policy says, and reads its answer. Interruption aborts the request on the wire.
@@ -51,7 +50,6 @@ const ofReached = ({ at, carrier }: Reached, { model, retry }: EndpointOptions):
       sent: new Set(isForm(body) ? body.map(({ name }) => name) : Object.keys(body))
     })
   return {
-    at,
     model,
     fail,
     ask: (question, read) =>

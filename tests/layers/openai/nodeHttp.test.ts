@@ -56,6 +56,22 @@ const rawServer = (on: (socket: net.Socket, ofSocket: number, all: number) => vo
     })
     return Effect.map(listening(server), ({ port }) => ({ url: `http://127.0.0.1:${port}/`, count: () => all }))
   })
+
+it.live("an answer that cannot be decompressed closes its connection, also where the server goes on", () =>
+  Effect.gen(function* () {
+    for (const transport of [Node.transport, Undici.transport]) {
+      const closed = Promise.withResolvers<void>()
+      const { url } = yield* rawServer((socket) => {
+        socket.on("close", () => closed.resolve())
+        socket.write("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 1000\r\n\r\nnot compressed")
+      })
+      const outcome = yield* send(transport, url)
+      assert.isTrue("failure" in outcome)
+      yield* Effect.promise(() => closed.promise)
+    }
+  })
+)
+
 /** undici uses a socket again one turn of the event loop after its answer has ended. */
 const aTurn = Effect.callback<void>((resume) => {
   setImmediate(() => setImmediate(() => resume(Effect.void)))

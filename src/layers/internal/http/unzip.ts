@@ -36,14 +36,18 @@ const streamFor = (encoding: string): (Zlib.Gunzip | Zlib.BrotliDecompress) | un
 export const unzipped = (
   encoding: string | null | undefined,
   to: Pick<Receiver, "data" | "end" | "fail">,
-  source: Pick<Exchange, "pause" | "resume">
+  source: Pick<Exchange, "pause" | "resume"> & { readonly destroy: () => void }
 ): Unzipped | undefined => {
   if (encoding === undefined || encoding === null || encoding === "" || encoding === "identity") return undefined
   const stream = streamFor(encoding)
   if (stream === undefined) return undefined
   stream.on("data", (chunk: Uint8Array) => to.data(chunk))
   stream.on("end", () => to.end())
-  stream.on("error", (error) => to.fail({ _tag: "HttpFailure", ...describe(error) }))
+  stream.on("error", (error) => {
+    to.fail({ _tag: "HttpFailure", ...describe(error) })
+    // Nothing would read what the server goes on to send.
+    source.destroy()
+  })
   stream.on("drain", () => source.resume())
   return {
     to: {

@@ -193,18 +193,7 @@ const makeEmbedding = (
 }
 
 /** An image, speech or transcription model of an AI SDK provider package, as far as it has to be known here. */
-export type { Model as MediaModel } from "./internal/media.ts"
-
-/** How a model that answers as a whole is called. */
-export interface MediaOptions {
-  /** How long an answer may take. Then the request is aborted and counts as a lost connection. Default 10 minutes. */
-  readonly timeout?: Duration.Input | undefined
-  /** Retry policy for transient failures. Default: twice more, with backoff and `retry-after`. */
-  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
-  readonly providerOptions?: CallOptions["providerOptions"]
-  /** The most bytes that an answer may have in sum. More fails the call. Default 256 MiB. */
-  readonly maxAnswerBytes?: number | undefined
-}
+export type { MediaOptions, Model as MediaModel } from "./internal/media.ts"
 
 /**
  * Images by a model of an AI SDK provider package. Throws `InvalidDefinition` for what is not such a model. Calls fail with `AiError` as
@@ -216,7 +205,7 @@ export interface MediaOptions {
  *
  * const Painter = AiSdk.layerImages(createGoogle({ apiKey: "..." }).image("imagen-4.0-generate-001"))
  */
-export const layerImages = (model: Media.Model, options: MediaOptions = {}): Layer.Layer<Images> => {
+export const layerImages = (model: Media.Model, options: Media.MediaOptions = {}): Layer.Layer<Images> => {
   Calls.assertModel("AiSdk.layerImages", model, "doGenerate", 'createGoogle().image("imagen-4.0-generate-001")')
   return Layer.succeed(Images, Media.images(model, options))
 }
@@ -232,7 +221,7 @@ export const layerImages = (model: Media.Model, options: MediaOptions = {}): Lay
  */
 export const layerSpeech = (
   model: Media.Model,
-  { voice, ...options }: MediaOptions & { readonly voice?: string | undefined } = {}
+  { voice, ...options }: Media.MediaOptions & { readonly voice?: string | undefined } = {}
 ): Layer.Layer<Speech> => {
   Calls.assertModel("AiSdk.layerSpeech", model, "doGenerate", 'createOpenAI().speech("gpt-4o-mini-tts")')
   return Layer.succeed(Speech, Media.speech(model, options, voice))
@@ -251,7 +240,7 @@ export const layerSpeech = (
  */
 export const layerTranscription = (
   model: Media.Model,
-  options: Omit<MediaOptions, "maxAnswerBytes"> & { readonly maxAudioBytes?: number | undefined } = {}
+  options: Omit<Media.MediaOptions, "maxAnswerBytes"> & { readonly maxAudioBytes?: number | undefined } = {}
 ): Layer.Layer<Transcription> => {
   Calls.assertModel("AiSdk.layerTranscription", model, "doGenerate", 'createOpenAI().transcription("whisper-1")')
   return Layer.succeed(Transcription, Media.transcription(model, options))

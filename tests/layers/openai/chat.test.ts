@@ -179,6 +179,14 @@ describe("Chat Completions", () => {
     })
   )
 
+  it.live("keeps the usage that it was told where a later chunk has one with nothing in it", () =>
+    Effect.gen(function* () {
+      const last = { choices: [{ index: 0, delta: { content: "a" }, finish_reason: "stop" }] }
+      const counts = { prompt_tokens: 5, completion_tokens: 7 }
+      assert.deepStrictEqual(usage(yield* streamed({ ...last, usage: counts }, { choices: [], usage: {} })), [5, 7])
+    })
+  )
+
   it.live("takes an empty finish reason for an end only where the server says that this was all", () =>
     Effect.gen(function* () {
       const parts = yield* streamed(chunk({ content: "a" }, ""), chunk({ content: "b" }, ""), chunk({}, "length"))

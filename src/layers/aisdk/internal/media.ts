@@ -1,5 +1,6 @@
 /** Models of the AI SDK that make images, speak, or write down what is said. */
 import type { SharedV4ProviderOptions } from "@ai-sdk/provider"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
@@ -7,6 +8,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Images from "../../../services/Images.ts"
 import type * as Speech from "../../../services/Speech.ts"
 import type * as Transcription from "../../../services/Transcription.ts"
+import type * as Calling from "../../internal/model/calling.ts"
 import { audioType, bytesOf, imageType, tooLong, transcriptOf } from "../../internal/model/media.ts"
 import { malformed, type Problem } from "../../internal/model/problems.ts"
 import { isFields, list, number } from "../../internal/model/wire.ts"
@@ -21,13 +23,15 @@ export interface Model {
   doGenerate(options: never): PromiseLike<unknown>
 }
 
-/** How such a model is called. */
-export interface Options extends Calls.Options {
+/** How a model that answers as a whole is called. */
+export interface MediaOptions {
+  /** How long an answer may take. Then the request is aborted and counts as a lost connection. Default 10 minutes. */
+  readonly timeout?: Duration.Input | undefined
+  /** Retry policy for transient failures. Default: twice more, with backoff and `retry-after`. */
+  readonly retry?: Calling.Retry
   readonly providerOptions?: ProviderOptions | undefined
-  /** The most bytes that an answer may have in sum. */
+  /** The most bytes that an answer may have in sum. More fails the call. Default 256 MiB. */
   readonly maxAnswerBytes?: number | undefined
-  /** The most bytes of a recording. */
-  readonly maxAudioBytes?: number | undefined
 }
 
 type Ask = (options: Readonly<Record<string, unknown>>) => PromiseLike<unknown>
@@ -35,7 +39,9 @@ type Ask = (options: Readonly<Record<string, unknown>>) => PromiseLike<unknown>
 // The public type leaves out what only these functions call.
 const asking = (model: Model): Ask => model.doGenerate.bind(model) as unknown as Ask
 
-const own = ({ providerOptions = {} }: Options) => ({ providerOptions: providerOptions as SharedV4ProviderOptions })
+const own = ({ providerOptions = {} }: Pick<MediaOptions, "providerOptions">) => ({
+  providerOptions: providerOptions as SharedV4ProviderOptions
+})
 
 const mebi = 1024 * 1024
 const tooLarge = (bytes: number, most: number): Problem =>
@@ -44,7 +50,7 @@ const tooLarge = (bytes: number, most: number): Problem =>
   )
 
 /** Images by a model, in as many requests as it takes, two at once. */
-export const images = (model: Model, options: Options): Images.Images["Service"] => {
+export const images = (model: Model, options: MediaOptions): Images.Images["Service"] => {
   const calls = Calls.make(model, "generateImages", options)
   const most = options.maxAnswerBytes ?? 256 * mebi
   const ask = asking(model)
@@ -109,7 +115,7 @@ const imagesIn = (answer: unknown): Effect.Effect<Images.Result, Problem> => {
 }
 
 /** Speech by a model. */
-export const speech = (model: Model, options: Options, voice: string | undefined): Speech.Speech["Service"] => {
+export const speech = (model: Model, options: MediaOptions, voice: string | undefined): Speech.Speech["Service"] => {
   const calls = Calls.make(model, "synthesize", options)
   const most = options.maxAnswerBytes ?? 256 * mebi
   const ask = asking(model)
@@ -132,7 +138,10 @@ export const speech = (model: Model, options: Options, voice: string | undefined
 const times = { start: "startSecond", end: "endSecond", duration: "durationInSeconds" }
 
 /** Texts of recordings by a model. */
-export const transcription = (model: Model, options: Options): Transcription.Transcription["Service"] => {
+export const transcription = (
+  model: Model,
+  options: MediaOptions & { readonly maxAudioBytes?: number | undefined }
+): Transcription.Transcription["Service"] => {
   const calls = Calls.make(model, "transcribe", options)
   const most = options.maxAudioBytes ?? 25 * mebi
   const ask = asking(model)

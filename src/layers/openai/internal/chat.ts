@@ -284,14 +284,16 @@ export const usageOf = (usage: unknown) => {
   }
 }
 
+/** Whether something has a usage with something in it. */
+const saysUsage = (owner: unknown): owner is { readonly usage: Fields } =>
+  isFields(owner) && isFields(owner["usage"]) && Object.keys(owner["usage"]).length > 0
+
 /** The usage of an answer or a chunk: alongside its choices, in one of them, or under a name of one vendor's. */
 export const usageIn = (answer: Fields): Fields | undefined => {
-  const { usage, x_groq: vendor } = answer
-  if (isFields(usage)) return usage
-  for (const choice of list(answer, "choices")) {
-    if (isFields(choice) && isFields(choice["usage"])) return choice["usage"]
-  }
-  return isFields(vendor) && isFields(vendor["usage"]) ? vendor["usage"] : undefined
+  if (saysUsage(answer)) return answer["usage"]
+  for (const choice of list(answer, "choices")) if (saysUsage(choice)) return choice["usage"]
+  const vendor = answer["x_groq"]
+  return saysUsage(vendor) ? vendor["usage"] : undefined
 }
 
 const reasoningFields = ["reasoning_content", "reasoning"] as const

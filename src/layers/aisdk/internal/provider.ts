@@ -31,6 +31,7 @@ const prompt = (): Ways["withTools"] => "prompt"
 /** Gemini refuses a response schema alongside tools before its third generation: ai.google.dev/gemini-api/docs/structured-output. */
 const gemini = (model: string): Ways["withTools"] => (/gemini-([3-9]|\d\d)/.test(model) ? "json_schema" : "prompt")
 
+const allFiles = { takesResultFiles: true, takesAnswerFiles: true, takesLateSystem: false }
 const files = { takesResultFiles: true, takesAnswerFiles: false, takesLateSystem: true }
 const texts = { takesResultFiles: false, takesAnswerFiles: false, takesLateSystem: true }
 
@@ -41,20 +42,10 @@ const known: ReadonlyArray<Known> = [
     names: /^google\.vertex\b/,
     name: "gcp.vertex_ai",
     package: "@ai-sdk/google-vertex",
-    takesResultFiles: true,
-    takesAnswerFiles: true,
-    takesLateSystem: false,
+    ...allFiles,
     withTools: gemini
   },
-  {
-    names: /^google\b/,
-    name: "gcp.gemini",
-    package: "@ai-sdk/google",
-    takesResultFiles: true,
-    takesAnswerFiles: true,
-    takesLateSystem: false,
-    withTools: gemini
-  },
+  { names: /^google\b/, name: "gcp.gemini", package: "@ai-sdk/google", ...allFiles, withTools: gemini },
   { names: /^openai\b/, name: "openai", package: "@ai-sdk/openai", ...files, withTools: schema },
   { names: /^azure/, name: "azure.ai.openai", package: "@ai-sdk/azure", ...files, withTools: schema },
   {
@@ -90,16 +81,8 @@ const catalogs: Readonly<Record<string, string>> = {
 /** What is known of the provider of a model. Of an unknown one the least is assumed. */
 export const providerOf = (given: string, model: string): Provider => {
   const key = given.split(".")[0] ?? given
-  const found = known.find(({ names }) => names.test(given))
-  const { withTools, ...features } = found ?? { name: key, package: undefined, ...texts, withTools: prompt }
-  return {
-    name: features.name,
-    key,
-    catalog: catalogs[features.name],
-    package: features.package,
-    takesResultFiles: features.takesResultFiles,
-    takesAnswerFiles: features.takesAnswerFiles,
-    takesLateSystem: features.takesLateSystem,
-    structuredOutput: { alone: "json_schema", withTools: withTools(model) }
-  }
+  const unknown: Known = { names: /^/, name: key, package: undefined, ...texts, withTools: prompt }
+  const { names: _names, withTools, ...features } = known.find(({ names }) => names.test(given)) ?? unknown
+  const structuredOutput = { alone: "json_schema", withTools: withTools(model) } as const
+  return { ...features, key, catalog: catalogs[features.name], structuredOutput }
 }

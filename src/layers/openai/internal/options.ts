@@ -133,28 +133,24 @@ export const withSettings = (
       `the model ${asked.model} does not take reasoning, as the catalog of models says. Use another model, or leave out \`reasoning\`; if the catalog is wrong, correct it with Models.withCatalog.`
     )
   }
-  if (typeof wanted === "object") {
-    const body = { ...thinkingOf(wanted.tokens, asked), ...options.body }
-    const own = { ...options, reasoningEffort: undefined, chat: without(options.chat, ["reasoning_effort"]), body }
-    return withSettings(own, { ...defined({ maxOutputTokens, temperature }) }, asked)
-  }
   // A model that does not think refuses to be asked not to.
-  const reasoning = asked.thinks === false ? undefined : wanted
-  const set = {
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(reasoning === undefined ? {} : { reasoningEffort: reasoning })
-  }
-  if (Object.keys(set).length === 0) return limited(options, maxOutputTokens, api)
-  const names = [
-    ...(temperature === undefined ? [] : ["temperature"]),
-    ...(reasoning === undefined ? [] : ["reasoning_effort"])
-  ]
+  const isSet = wanted !== undefined && asked.thinks !== false
+  const effort = typeof wanted === "object" ? undefined : wanted
+  const names = [...(temperature === undefined ? [] : ["temperature"]), ...(isSet ? ["reasoning_effort"] : [])]
+  if (names.length === 0) return limited(options, maxOutputTokens, api)
   const responses = without(options.responses, names)
   const thinking =
-    reasoning === undefined || responses.reasoning == null
+    !isSet || effort === undefined || responses.reasoning == null
       ? {}
-      : { reasoning: { ...responses.reasoning, effort: reasoning } }
-  const own = { ...options, ...set, chat: without(options.chat, names), responses: { ...responses, ...thinking } }
+      : { reasoning: { ...responses.reasoning, effort } }
+  const own = {
+    ...options,
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(isSet ? { reasoningEffort: effort } : {}),
+    chat: without(options.chat, names),
+    responses: { ...responses, ...thinking },
+    body: typeof wanted === "object" ? { ...thinkingOf(wanted.tokens, asked), ...options.body } : options.body
+  }
   return limited(own, maxOutputTokens, api)
 }
 

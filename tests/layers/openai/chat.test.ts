@@ -179,7 +179,7 @@ describe("Chat Completions", () => {
     })
   )
 
-  it.live("keeps the usage that it was told where a later chunk has one with nothing in it", () =>
+  it.live("keeps the usage of a chunk where a later one has an empty usage", () =>
     Effect.gen(function* () {
       const last = { choices: [{ index: 0, delta: { content: "a" }, finish_reason: "stop" }] }
       const counts = { prompt_tokens: 5, completion_tokens: 7 }

@@ -366,7 +366,7 @@ describe("Responses", () => {
     })
   )
 
-  it.live("takes the event of an incomplete answer at its word, whatever its response says", () =>
+  it.live("takes the event of an incomplete answer at its word, even if its response says otherwise", () =>
     Effect.gen(function* () {
       for (const [response, meant] of [
         [{ incomplete_details: { reason: "max_output_tokens" } }, "length"],

@@ -230,7 +230,7 @@ export const invoke = <A, E, R>(invocation: Invocation, effect: Effect.Effect<A,
           if (asleep || (isKept && !invocation.isNew())) return
           const seconds = (clock.currentTimeMillisUnsafe() - started) / 1000
           const { inferenceCalls, toolCalls } = agentInstruments(name)
-          durationIn(agentDurations, name, errorOf(exit)).updateUnsafe(seconds, fiber.context)
+          agentDuration(name, errorOf(exit)).updateUnsafe(seconds, fiber.context)
           if (spent === undefined) return
           inferenceCalls.updateUnsafe(spent.modelCalls, fiber.context)
           toolCalls.updateUnsafe(spent.toolCalls, fiber.context)
@@ -311,7 +311,7 @@ export const inference = <A extends Answer, E, R>(
       }
       return Effect.matchEffect(use(span, onFirstChunk), {
         onFailure: (error) => {
-          durationIn(instruments.durations, "", errorType(error)).updateUnsafe(seconds(), context)
+          instruments.duration("", errorType(error)).updateUnsafe(seconds(), context)
           return Effect.fail(error)
         },
         onSuccess: (answer) => {
@@ -320,7 +320,7 @@ export const inference = <A extends Answer, E, R>(
             const { content } = Prompt.fromResponseParts(answer.content)
             span.attribute("gen_ai.output.messages", messages(content))
           }
-          durationIn(instruments.durations, "", undefined).updateUnsafe(seconds(), context)
+          instruments.duration("").updateUnsafe(seconds(), context)
           count(instruments, answer.usage, context)
           return Effect.succeed(answer)
         }
@@ -418,7 +418,7 @@ export const recordTool = (
   failed: { readonly cause: unknown } | undefined
 ): void => {
   const type = failed === undefined ? undefined : errorType(failed.cause)
-  durationIn(toolDurations, tool, type).updateUnsafe(seconds, fiber.context)
+  toolDuration(tool, type).updateUnsafe(seconds, fiber.context)
 }
 
 // -- requests to MCP servers -------------------------------------------------------------------------------------------
@@ -466,80 +466,57 @@ const texts = (attributes: Attributes): Record<string, string> => {
   return own
 }
 
-/** Durations by a name and by the type of the error. */
-interface Durations {
-  readonly make: (name: string, error: string | undefined) => Metric.Histogram<number>
-  readonly known: Map<string, Metric.Histogram<number>>
-}
-
 /** Names and errors that have metrics of their own. Models and programs can make up more, which are counted together. */
 const maxKnown = 1000
 /** Stands for the names beyond {@link maxKnown}. */
 const others = "_OTHER"
 
-const durations = (make: Durations["make"]): Durations => ({ make, known: new Map() })
+/** What is made once for each name, and for each type of error where that counts. */
+type ByName<A> = (name: string, error?: string) => A
 
-const durationIn = (self: Durations, name: string, error: string | undefined): Metric.Histogram<number> => {
-  const { known, make } = self
-  const key = error === undefined ? name : `${name}\n${error}`
-  const found = known.get(key)
-  if (found !== undefined) return found
-  if (known.size >= maxKnown && name !== others) return durationIn(self, others, error)
-  const made = make(name, error)
-  known.set(key, made)
-  return made
+const byName = <A>(make: ByName<A>): ByName<A> => {
+  const known = new Map<string, A>()
+  const find: ByName<A> = (name, error) => {
+    const key = error === undefined ? name : `${name}\n${error}`
+    const found = known.get(key)
+    if (found !== undefined) return found
+    if (known.size >= maxKnown && name !== others) return find(others, error)
+    const made = make(name, error)
+    known.set(key, made)
+    return made
+  }
+  return find
 }
 
-const toolDurations = durations((name, error) =>
+const toolDuration = byName((name, error) =>
   histogram("gen_ai.execute_tool.duration", "Duration of the execution of a tool", "s", doublings(0.01, 14), {
     "gen_ai.tool.name": name,
     "error.type": error
   })
 )
 
-const agentDurations = durations((name, error) =>
+const agentDuration = byName((name, error) =>
   histogram("gen_ai.invoke_agent.duration", "Duration of the run of an agent", "s", doublings(0.1, 13), {
     "gen_ai.agent.name": name,
     "error.type": error
   })
 )
 
-interface AgentInstruments {
-  readonly inferenceCalls: Metric.Histogram<number>
-  readonly toolCalls: Metric.Histogram<number>
-}
-
-const agents = new Map<string, AgentInstruments>()
-
-const agentInstruments = (name: string): AgentInstruments => {
-  const found = agents.get(name)
-  if (found !== undefined) return found
-  if (agents.size >= maxKnown && name !== others) return agentInstruments(others)
-  const attributes = { "gen_ai.agent.name": name }
-  const made = {
-    inferenceCalls: histogram(
-      "gen_ai.invoke_agent.inference_calls",
-      "Number of model calls in the run of an agent",
-      "{inference_call}",
-      doublings(1, 8),
-      attributes
-    ),
-    toolCalls: histogram(
-      "gen_ai.invoke_agent.tool_calls",
-      "Number of tool calls in the run of an agent",
-      "{tool_call}",
-      doublings(1, 8),
-      attributes
-    )
+const agentInstruments = byName((name) => {
+  const calls = (kind: string, what: string, unit: string) =>
+    histogram(`gen_ai.invoke_agent.${kind}`, `Number of ${what} calls in the run of an agent`, unit, doublings(1, 8), {
+      "gen_ai.agent.name": name
+    })
+  return {
+    inferenceCalls: calls("inference_calls", "model", "{inference_call}"),
+    toolCalls: calls("tool_calls", "tool", "{tool_call}")
   }
-  agents.set(name, made)
-  return made
-}
+})
 
 interface ModelInstruments {
   readonly provider: string | undefined
   readonly model: string | undefined
-  readonly durations: Durations
+  readonly duration: ByName<Metric.Histogram<number>>
   readonly firstChunk: Metric.Histogram<number>
   readonly input: Metric.Counter<number>
   readonly output: Metric.Counter<number>
@@ -566,7 +543,7 @@ const modelInstruments = (call: ModelCall): ModelInstruments => {
   const made: ModelInstruments = {
     provider: call.provider,
     model: call.model,
-    durations: durations((_, error) => seconds("duration", "Duration of a model call", error)),
+    duration: byName((_, error) => seconds("duration", "Duration of a model call", error)),
     firstChunk: seconds("time_to_first_chunk", "Time until the first chunk of a streamed answer"),
     input: tokens("input_tokens", "Number of input tokens used, cached ones included"),
     output: tokens("output_tokens", "Number of output tokens used, those of reasoning included"),

@@ -18,20 +18,38 @@ export const ListedFor: Context.Reference<Listing> = Context.Reference<Listing>(
   defaultValue: () => ({ messages: () => [] })
 })
 
-/** The lists of all: the tools at hand, then those of each source, which is asked with the names that those before it have taken. */
-export const listAll = Effect.fnUntraced(function* (
-  own: ReadonlyArray<Any>,
-  sources: ReadonlyArray<Source>,
-  taken: ReadonlySet<string>
+/**
+ * The lists of sources, each of which is asked with the names that are taken for it: those given, those of the lists before it, and
+ * those that others have reserved. A name that two have reserved is for neither of them.
+ */
+export const listSources = Effect.fnUntraced(function* (
+  names: Iterable<string>,
+  sources: ReadonlyArray<Source>
 ): Effect.fn.Return<ReadonlyArray<Listed>, never, unknown> {
-  const names = new Set([...taken, ...own.map(({ name }) => name)])
-  // What the tools need, the agent needs.
-  const lists: Array<Listed> = [own as Listed]
+  const given = new Set(names)
+  const reserved = new Map<string, number>()
+  for (const { names } of sources) for (const name of names) reserved.set(name, (reserved.get(name) ?? 0) + 1)
+  const taken = new Set([...given, ...reserved.keys()])
+  const lists: Array<Listed> = []
   for (const source of sources) {
-    for (const name of source.names) names.delete(name)
-    const list = yield* source.list(names)
-    for (const { name } of list) names.add(name)
+    const own = source.names.filter((name) => !given.has(name) && reserved.get(name) === 1)
+    for (const name of own) taken.delete(name)
+    const list = yield* source.list(taken)
+    for (const name of own) taken.add(name)
+    for (const { name } of list) {
+      given.add(name)
+      taken.add(name)
+    }
     lists.push(list)
   }
   return lists
 })
+
+/** The lists of all: the tools at hand, and then those of each source. */
+export const listAll = (
+  own: ReadonlyArray<Any>,
+  sources: ReadonlyArray<Source>,
+  taken: ReadonlySet<string>
+): Effect.Effect<ReadonlyArray<Listed>, never, unknown> =>
+  // What the tools need, the agent needs.
+  Effect.map(listSources([...taken, ...own.map(({ name }) => name)], sources), (lists) => [own as Listed, ...lists])

@@ -12,6 +12,7 @@ import { formOf, journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { invalid, kindOf } from "../../internal/definition.ts"
 import { forModel, validate } from "../../internal/toolDefinition.ts"
+import { listSources } from "../../internal/toolListing.ts"
 import { type Handoff, HandsOff, markOf } from "../../internal/toolMarks.ts"
 import type { InvalidDefinition } from "../../RunError.ts"
 import { isRunner } from "../../Runner.ts"
@@ -70,22 +71,7 @@ export const fromSources = Effect.fnUntraced(function* (
   sources: ReadonlyArray<ToolSource.Any>,
   { offer, sourced: before }: Before
 ): Effect.fn.Return<Sourced, never, unknown> {
-  const given = new Set(tools.byName.keys())
-  const reserved = new Map<string, number>()
-  for (const { names } of sources) for (const name of names) reserved.set(name, (reserved.get(name) ?? 0) + 1)
-  const taken = new Set([...given, ...reserved.keys()])
-  const lists: Array<ReadonlyArray<AgentTool.Any>> = []
-  for (const source of sources) {
-    const own = source.names.filter((name) => !given.has(name) && reserved.get(name) === 1)
-    for (const name of own) taken.delete(name)
-    const list = yield* source.list(taken)
-    for (const name of own) taken.add(name)
-    for (const { name } of list) {
-      given.add(name)
-      taken.add(name)
-    }
-    lists.push(list)
-  }
+  const lists = yield* listSources(tools.byName.keys(), sources)
   const isSame = before?.lists.length === lists.length && lists.every((list, index) => list === before.lists[index])
   if (isSame && offer?.tools === undefined) return before
   const ordered = inOrder(lists.flat(), offer?.tools ?? before?.tools)

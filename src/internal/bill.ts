@@ -14,6 +14,16 @@ interface Totals {
   reasoning: number | undefined
 }
 
+const kinds = ["input", "cacheRead", "cacheWrite", "output", "reasoning"] as const
+
+const totalsOf = ({ inputTokens, outputTokens }: Response.Usage): Totals => ({
+  input: inputTokens.total,
+  cacheRead: inputTokens.cacheRead,
+  cacheWrite: inputTokens.cacheWrite,
+  output: outputTokens.total,
+  reasoning: outputTokens.reasoning
+})
+
 const plus = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : a + b
 const minus = (a: number | undefined, b: number | undefined, c: number | undefined): number | undefined =>
@@ -138,17 +148,13 @@ export class Bill {
   }
 
   /** What has been counted since `before`, which is the usage of an earlier moment. */
-  usageSince({ inputTokens, outputTokens }: Response.Usage): Response.Usage {
-    const { input, cacheRead, cacheWrite, output, reasoning } = this.#totals
-    const since = (now: number | undefined, before: number | undefined) =>
-      now === undefined ? undefined : now - (before ?? 0)
+  usageSince(usage: Response.Usage): Response.Usage {
+    const before = totalsOf(usage)
     const sum = new Bill(undefined)
-    const totals = sum.#totals
-    totals.input = since(input, inputTokens.total)
-    totals.cacheRead = since(cacheRead, inputTokens.cacheRead)
-    totals.cacheWrite = since(cacheWrite, inputTokens.cacheWrite)
-    totals.output = since(output, outputTokens.total)
-    totals.reasoning = since(reasoning, outputTokens.reasoning)
+    for (const kind of kinds) {
+      const now = this.#totals[kind]
+      sum.#totals[kind] = now === undefined ? undefined : now - (before[kind] ?? 0)
+    }
     return sum.usage
   }
 
@@ -160,16 +166,12 @@ export class Bill {
 
   /** Counts usage in this run and every run above it, with what it cost where that is known. */
   addUsage(usage: Response.Usage, cost?: number): void {
-    const isUsed = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) > 0
+    const added = totalsOf(usage)
+    const isUsed = (added.input ?? 0) + (added.output ?? 0) > 0
     for (let bill: Bill | undefined = this; bill !== undefined; bill = bill.#parent) {
       if (cost !== undefined) bill.#cost = (bill.#cost ?? 0) + cost
       else if (isUsed) bill.#isUnpriced = true
-      const totals = bill.#totals
-      totals.input = plus(totals.input, usage.inputTokens.total)
-      totals.cacheRead = plus(totals.cacheRead, usage.inputTokens.cacheRead)
-      totals.cacheWrite = plus(totals.cacheWrite, usage.inputTokens.cacheWrite)
-      totals.output = plus(totals.output, usage.outputTokens.total)
-      totals.reasoning = plus(totals.reasoning, usage.outputTokens.reasoning)
+      for (const kind of kinds) bill.#totals[kind] = plus(bill.#totals[kind], added[kind])
     }
   }
 

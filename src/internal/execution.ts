@@ -303,15 +303,16 @@ const errorFields = (error: unknown, message: string): Schema.Json => {
   return { ...bare(json), message }
 }
 
-/** Without the bill, which is in the event itself, and the transcript, which earlier events hold; for branches too. */
+/** Without the bill, which is in the event itself, and the transcript, which earlier events hold; for branches and rounds too. */
 const bare = ({ spent: _spent, transcript: _transcript, ...fields }: Schema.JsonObject): Schema.JsonObject => {
-  const { failures } = fields
-  if (!Array.isArray(failures)) return fields
-  const bareFailure = (failure: Schema.Json): Schema.Json => {
-    if (!isJsonObject(failure) || !isJsonObject(failure["error"])) return failure
-    return { ...failure, error: bare(failure["error"]) }
+  const { failure, failures } = fields
+  const bareFailure = (one: Schema.Json): Schema.Json =>
+    isJsonObject(one) && isJsonObject(one["error"]) ? { ...one, error: bare(one["error"]) } : one
+  return {
+    ...fields,
+    ...(isJsonObject(failure) ? { failure: bare(failure) } : {}),
+    ...(Array.isArray(failures) ? { failures: failures.map(bareFailure) } : {})
   }
-  return { ...fields, failures: failures.map(bareFailure) }
 }
 
 /** One run, recorded. */

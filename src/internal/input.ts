@@ -55,15 +55,20 @@ const isFileData = (data: object): boolean => data instanceof Uint8Array || data
 
 const ofLoop = new WeakSet<Prompt.Message>()
 
-/** Marks a message as one that an agent's loop or a middleware says. */
-export const ownMessage = <M extends Prompt.Message>(message: M): M => {
+/** A user message of one text. */
+export const userText = (text: string, options: Prompt.UserMessage["options"] = {}): Prompt.UserMessage =>
+  Prompt.userMessage({ content: [Prompt.textPart({ text })], options })
+
+/** An answer of one text. */
+export const answerText = (text: string): Prompt.AssistantMessage =>
+  Prompt.assistantMessage({ content: [Prompt.textPart({ text })] })
+
+/** A user message of one text that an agent's loop or a middleware says. */
+export const loopMessage = (text: string, options?: Prompt.UserMessage["options"]): Prompt.UserMessage => {
+  const message = userText(text, options)
   ofLoop.add(message)
   return message
 }
-
-/** A user message of one text that an agent's loop or a middleware says. */
-export const loopMessage = (text: string, options: Prompt.UserMessage["options"] = {}): Prompt.UserMessage =>
-  ownMessage(Prompt.userMessage({ content: [Prompt.textPart({ text })], options }))
 
 /** True for what the loop or a middleware has said in this process, which no user did. */
 export const isOfLoop = (message: Prompt.Message): boolean => ofLoop.has(message)
@@ -81,4 +86,35 @@ export const withInstruction = ({ content }: Prompt.Prompt, text: string): Promp
 function* resumed(first: unknown, rest: Iterable<unknown>) {
   yield first
   yield* rest
+}
+
+/**
+ * The message with another content, of parts that a message of its role has, and other options. One that the loop has said stays
+ * one.
+ */
+export const remade = (
+  message: Prompt.Message,
+  content: Prompt.Message["content"],
+  options: Prompt.Message["options"] = message.options
+): Prompt.Message => {
+  const made = ofRole(message, content, options)
+  if (isOfLoop(message)) ofLoop.add(made)
+  return made
+}
+
+const ofRole = (
+  message: Prompt.Message,
+  content: Prompt.Message["content"],
+  options: Prompt.Message["options"]
+): Prompt.Message => {
+  switch (message.role) {
+    case "system":
+      return Prompt.systemMessage({ content: content as Prompt.SystemMessage["content"], options })
+    case "user":
+      return Prompt.userMessage({ content: content as Prompt.UserMessage["content"], options })
+    case "assistant":
+      return Prompt.assistantMessage({ content: content as Prompt.AssistantMessage["content"], options })
+    case "tool":
+      return Prompt.toolMessage({ content: content as Prompt.ToolMessage["content"], options })
+  }
 }

@@ -156,7 +156,8 @@ export class RunState {
 
   /** Keeps what undoes a part that has finished. */
   addHook(hook: Hook): void {
-    this.#hooks = [...(this.#hooks ?? []), hook]
+    const hooks = (this.#hooks ??= [])
+    hooks.push(hook)
   }
 
   /** Takes the hooks from the run, and returns them, the last first. */

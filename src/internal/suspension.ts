@@ -12,7 +12,7 @@ import { ClientTool, OutsideEvent, type WaitingFor } from "../services/Waiting.t
 import type { InvalidApproval } from "../RunError.ts"
 import { Carried } from "./budget.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
-import { encodedMessages } from "./input.ts"
+import { encodedMessages, remade } from "./input.ts"
 import { toJson } from "./json.ts"
 
 type Path = ReadonlyArray<string>
@@ -356,9 +356,8 @@ const pendingOf = (open: Open, depth: number): ReadonlyArray<WaitingFor> => {
       return []
     case "Run":
     case "Inside":
-      return pending(nestedOf(waits, responses), depth + 1)
     case "Members":
-      return waits.members.flatMap((member, index) => pending(memberOf(member, index, responses), depth + 1))
+      return nestedIn(open).flatMap(({ transcript }) => pending(transcript, depth + 1))
     case "Event":
       return isAnswered ? [] : [{ kind: "event", ...waits.request, id }]
     case "Client":
@@ -493,6 +492,24 @@ const response = (
     : Prompt.toolApprovalResponsePart({ ...part, options: { [own]: asJson(noted) } })
 }
 
+/** The transcripts of the runs that something waits for, or of the calls inside of it, and where what waits in them is. */
+const nestedIn = ({
+  note,
+  responses
+}: Open): ReadonlyArray<{ readonly at: Path | undefined; readonly transcript: Prompt.Prompt }> => {
+  const waits = note?.waitsFor
+  switch (waits?._tag) {
+    case "Run":
+      return [{ at: waits.at, transcript: nestedOf(waits, responses) }]
+    case "Inside":
+      return [{ at: undefined, transcript: nestedOf(waits, responses) }]
+    case "Members":
+      return waits.members.map((member, index) => ({ at: member.at, transcript: memberOf(member, index, responses) }))
+    default:
+      return []
+  }
+}
+
 /** The transcript of a nested run, or of the calls inside of a call, with what was answered so far. */
 const nestedOf = (
   run: Extract<Note["waitsFor"], { readonly _tag: "Run" | "Inside" }>,
@@ -612,11 +629,10 @@ export const savedIn = (messages: ReadonlyArray<Prompt.Message>): Saved | undefi
   }
   if (waits._tag !== "Members") return undefined
   const { blocked, members, state } = waits
-  const transcripts = members.map((member, index) => memberOf(member, index, responses))
   return {
     ...nothing,
     state,
-    members: members.map(({ at, key }, index) => ({ key, at, transcript: transcripts[index]! })),
+    members: members.map((member, index) => ({ ...member, transcript: memberOf(member, index, responses) })),
     blocked
   }
 }
@@ -669,17 +685,7 @@ export const refusalOf = (
 }
 
 const refusalInside = (open: Open, signing: Signing | undefined, depth: number): Refusal | undefined => {
-  const { note, responses } = open
-  const waits = note?.waitsFor
-  const nested: ReadonlyArray<{ readonly at?: Path; readonly transcript: Prompt.Prompt }> =
-    waits?._tag === "Run"
-      ? [{ at: waits.at, transcript: nestedOf(waits, responses) }]
-      : waits?._tag === "Inside"
-        ? [{ transcript: nestedOf(waits, responses) }]
-        : waits?._tag === "Members"
-          ? waits.members.map((member, index) => ({ at: member.at, transcript: memberOf(member, index, responses) }))
-          : []
-  for (const { at, transcript } of nested) {
+  for (const { at, transcript } of nestedIn(open)) {
     if (depth >= maxNested) return refuse(open, "tampered", `more than ${maxNested} suspended runs are nested in it`)
     if (at?.length === 0 || allOpen(transcript.content).length === 0) {
       return refuse(open, "tampered", "the nested run in it does not wait for anything")
@@ -752,15 +758,9 @@ const toPayload = (fields: ReadonlyArray<Schema.Json>): Schema.Json => ["troupe-
 
 /** A message without approval parts, which no provider knows; `undefined` when it had no other part. */
 export const strip = (message: Prompt.Message): Prompt.Message | undefined => {
-  if (message.role === "assistant" && message.content.some(isApproval)) {
-    const content = message.content.filter((part) => !isApproval(part))
-    return content.length === 0 ? undefined : Prompt.assistantMessage({ content, options: message.options })
-  }
-  if (message.role === "tool" && message.content.some(isApproval)) {
-    const content = message.content.filter((part) => !isApproval(part))
-    return content.length === 0 ? undefined : Prompt.toolMessage({ content, options: message.options })
-  }
-  return message
+  if ((message.role !== "assistant" && message.role !== "tool") || !message.content.some(isApproval)) return message
+  const content = (message.content as ReadonlyArray<Prompt.Part>).filter((part) => !isApproval(part))
+  return content.length === 0 ? undefined : remade(message, content as Prompt.Message["content"])
 }
 
 const isApproval = (part: Prompt.Part): boolean =>

@@ -15,7 +15,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
 import { assertName, assertOptions, countOf, invalid, kindOf, namesOf } from "../internal/definition.ts"
-import { ownMessage, toPrompt } from "../internal/input.ts"
+import { loopMessage, remade, toPrompt } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Notes from "../internal/notes.ts"
 import * as Runner from "../Runner.ts"
@@ -25,7 +25,6 @@ import * as Offloaded from "./internal/compaction/offloaded.ts"
 import * as Summary from "./internal/compaction/summary.ts"
 import * as Units from "./internal/compaction/units.ts"
 import * as View from "./internal/compaction/view.ts"
-import { remade } from "./internal/remade.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
 const TypeId = "~troupe/Compaction"
@@ -306,12 +305,7 @@ export const dropOldest: Policy = internal("dropOldest", (prompt, over, { count,
   })
 )
 
-const leftOut = ownMessage(
-  Prompt.userMessage({
-    content: [Prompt.textPart({ text: "[Earlier messages were left out here.]" })],
-    options: Units.markOf("left-out")
-  })
-)
+const leftOut = loopMessage("[Earlier messages were left out here.]", Units.markOf("left-out"))
 
 /** Options of {@link summarise}. */
 export interface SummariseOptions {

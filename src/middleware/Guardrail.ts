@@ -13,7 +13,7 @@ import { GuardrailTripped } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { assertCheck } from "./internal/checks.ts"
 import * as RunScoped from "./internal/runScoped.ts"
-import { isOfLoop } from "../internal/input.ts"
+import { isOfLoop, userText } from "../internal/input.ts"
 import * as Notes from "../internal/notes.ts"
 import { CurrentState } from "../internal/runState.ts"
 
@@ -175,8 +175,6 @@ const replacing = (text: string | undefined): Effect.Effect<void, Replaced> =>
   text === undefined ? Effect.void : Effect.fail(new Replaced(text))
 
 const isOfUser = (message: Prompt.Message): boolean => message.role === "user" && !isOfLoop(message)
-
-const userText = (text: string): Prompt.UserMessage => Prompt.userMessage({ content: [Prompt.textPart({ text })] })
 
 /** Takes from a conversation what earlier runs have noted on its answers: with which text the user's message before was sent. */
 const readNoted = ({ replaced }: Inputs, { content }: Prompt.Prompt, noteName: string): void => {

@@ -7,6 +7,7 @@
  * Put it before other middleware that calls models, such as `Compaction`, `Replan` or `Guardrail.input`: what is further in sees
  * placeholders only. The judge of a `Goal` and checks of tools are given what the run has, so give those that are agents one of their own.
  */
+import { remade } from "../internal/input.ts"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import { memoize } from "effect/Function"
@@ -18,7 +19,6 @@ import { toJson } from "../internal/json.ts"
 import { CurrentState } from "../internal/runState.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Patterns from "./internal/redaction/patterns.ts"
-import { remade } from "./internal/remade.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 import * as WrappedModel from "./internal/wrappedModel.ts"
 
@@ -274,5 +274,5 @@ const redacted = (message: Prompt.Message, change: (text: string) => string): Pr
   })
   if (content.length === parts.length && content.every((part, at) => part === parts[at])) return message
   // The parts are those of the message, by kind.
-  return remade(message, content as Prompt.Message["content"], options)
+  return remade(message, content as Prompt.Message["content"])
 }

@@ -9,7 +9,7 @@ import { textOfJson, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
 import * as Runner from "../Runner.ts"
-import { replayable, toPrompt } from "../internal/input.ts"
+import { answerText, replayable, toPrompt, userText } from "../internal/input.ts"
 import { NotAccepted, textOf } from "./internal/errors.ts"
 import * as Rounds from "./internal/keptRounds.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
@@ -221,10 +221,8 @@ const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknow
       Prompt.concat(
         prompt,
         Prompt.fromMessages([
-          Prompt.assistantMessage({ content: [Prompt.textPart({ text: plain(draft) })] }),
-          Prompt.userMessage({
-            content: [Prompt.textPart({ text: `Feedback on this draft: ${plain(verdict)}\nRevise it.` })]
-          })
+          answerText(plain(draft)),
+          userText(`Feedback on this draft: ${plain(verdict)}\nRevise it.`)
         ])
       ),
     toPrompt(input)

@@ -283,8 +283,7 @@ const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: strin
 
 const handOver = (from: string, request: Request, transcript: Prompt.Prompt): Prompt.Prompt => {
   const said = `The conversation was handed over to you ("${request.to}") by "${from}"${request.reason === "" ? "." : `: ${request.reason}`}\n\n${request.message}`
-  const message = Prompt.userMessage({ content: [Prompt.textPart({ text: said })] })
-  return Prompt.concat(kept(request.history, transcript), Prompt.fromMessages([message]))
+  return Prompt.concat(kept(request.history, transcript), said)
 }
 
 const kept = (history: Request["history"], transcript: Prompt.Prompt): Prompt.Prompt => {

@@ -291,6 +291,9 @@ export const memoryLaws = (store: Store): void => {
       })
       assert.isAbove(pieces, 3)
       const [best] = yield* Rag.retrieve("Where is the parking garage?", { namespace })
+      for (const limit of [Number.POSITIVE_INFINITY, 1e12]) {
+        assert.deepStrictEqual((yield* Rag.retrieve("parking garage", { namespace, limit }))[0]?.key, best!.key)
+      }
       assert.include(best!.text, "below the library")
       assert.deepStrictEqual(best!.metadata, { title: "Handbook" })
       const passage = Rag.format([best!])

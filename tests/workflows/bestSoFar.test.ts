@@ -3,6 +3,7 @@ import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Schema } from "effect"
 import { Agent, AgentTool, EvaluatorOptimizer, PlanExecuteEvaluate, Runner, TestModel } from "troupe"
 import { it } from "../support/edges.ts"
+import { collect } from "../support/grammar.ts"
 
 class Broke extends Schema.TaggedError<Broke>()("Broke", { round: Schema.Int }) {}
 
@@ -58,6 +59,25 @@ describe("an evaluator-optimizer whose later round fails", () => {
       })
     )
   }
+
+  it.effect("says in its last event what the round failed with, without a bill and a conversation of its own", () =>
+    Effect.gen(function* () {
+      const author = Agent.make("author", {
+        maxSteps: 1,
+        tools: [AgentTool.fromFunction("look", { description: "Looks", execute: () => "seen" })]
+      })
+      const runner = EvaluatorOptimizer.make(
+        "refined",
+        { generator: author, evaluator: () => Effect.succeed(1) },
+        { accept: () => false }
+      )
+      const { events } = yield* collect(runner, "Go")
+      const last = events.at(-1)!
+      if (last._tag !== "RunFailed") return assert.fail(last._tag)
+      const { failure } = last.error as { readonly failure: object }
+      assert.deepStrictEqual(Object.keys(failure), ["_tag", "path", "maxSteps"])
+    }).pipe(Effect.provide(TestModel.layer(["a draft", TestModel.toolCall("look", {})])))
+  )
 
   it.effect("has no failure in its error when the rounds are used up", () =>
     Effect.gen(function* () {

@@ -1,5 +1,6 @@
 /** Texts that were found, as a part of a prompt: marked as data, and bounded. */
-import * as Prompt from "effect/ai/Prompt"
+import { userText } from "../../internal/input.ts"
+import type * as Prompt from "effect/ai/Prompt"
 import { cut } from "../../internal/text.ts"
 
 /** The most characters of one text, and of all. */
@@ -28,5 +29,4 @@ export const format = (found: ReadonlyArray<Named>, before: string): string => {
 }
 
 /** A message with notes. */
-export const asData = (found: ReadonlyArray<Named>): Prompt.UserMessage =>
-  Prompt.userMessage({ content: [Prompt.textPart({ text: format(found, preface) })] })
+export const asData = (found: ReadonlyArray<Named>): Prompt.UserMessage => userText(format(found, preface))

@@ -2,6 +2,7 @@
  * What comes to a run while it is under way: messages of an inbox that it listens to, and the ends of jobs that it has begun.
  * Takes them at the places of the loop where that is possible, and emits them.
  */
+import { userText } from "../../internal/input.ts"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
@@ -156,7 +157,7 @@ const keptInput = ({ job, messages, when }: Input) => ({
 const inputOf = (end: JobEnd): Input => ({
   when: "background",
   job: end.job,
-  messages: [Prompt.userMessage({ content: [Prompt.textPart({ text: messageAbout(end) })] })]
+  messages: [userText(messageAbout(end))]
 })
 
 /** Runs the loop of an agent, which listens to the inbox around it. Nothing that the run begins does. */

@@ -1,4 +1,5 @@
 /** Runs an agent's loop through the middleware that is around its runs. */
+import { answerText } from "../../internal/input.ts"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
@@ -122,11 +123,7 @@ class Runs {
 
   /** The conversation of a run without a step is the input and what was answered. */
   #answerFor(output: Schema.Json, given: ReadonlyArray<Prompt.Message>): void {
-    const text = textOfJson(output)
-    new Transcript.Transcript(this.#state).begin([
-      ...given,
-      Prompt.assistantMessage({ content: [Prompt.textPart({ text })] })
-    ])
+    new Transcript.Transcript(this.#state).begin([...given, answerText(textOfJson(output))])
   }
 
   #decode(output: Schema.Json): AnyEffect {

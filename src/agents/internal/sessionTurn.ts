@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Prompt from "effect/ai/Prompt"
-import { toPrompt } from "../../internal/input.ts"
+import { answerText, toPrompt } from "../../internal/input.ts"
 import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { type Said, transcriptIn } from "../../internal/runTranscript.ts"
@@ -289,7 +289,7 @@ const newMessages = ({ found: { history }, own }: Turn, { given, messages }: Sai
 const answerOf = (runner: unknown, output: unknown): Messages => {
   if (output === undefined) return []
   const text = typeof output === "string" ? output : JSON.stringify(encodeOutput(runner, output))
-  return [Prompt.assistantMessage({ content: [Prompt.textPart({ text })] })]
+  return [answerText(text)]
 }
 
 const startsWith = (messages: Messages, start: Messages): boolean =>

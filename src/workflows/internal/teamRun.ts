@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Prompt from "effect/ai/Prompt"
 import * as Result from "effect/Result"
 import { CurrentMail, Mail } from "../../internal/inbox.ts"
-import { toPrompt } from "../../internal/input.ts"
+import { userText } from "../../internal/input.ts"
 import { toJson } from "../../internal/json.ts"
 import { messageOf } from "../../internal/message.ts"
 import { givenBy } from "../../internal/middleware.ts"
@@ -122,7 +122,6 @@ class Team {
   lead(input: string): Effect.Effect<unknown, unknown, unknown> {
     const { leader, maxRounds } = this.#plan
     return Effect.gen({ self: this }, function* () {
-      let conversation: ReadonlyArray<Prompt.Message> = toPrompt(input).content
       let given: unknown = input
       for (let round = 1; ; round++) {
         const exit = yield* exitOf(this.#seated(undefined, Runner.named(leader, leaderName).result(given)))
@@ -131,12 +130,11 @@ class Team {
         if (this.#isDone() || round >= maxRounds) return result.output
         const news = yield* this.#nextNews(round)
         const last = round + 1 === maxRounds ? "\n\nThis is the last round: answer now with what there is." : ""
-        const message = Prompt.userMessage({
-          content: [Prompt.textPart({ text: `News of your team, as data:\n${news.join("\n")}${last}` })]
-        })
-        conversation = [...result.transcript.content, message]
+        const text = `News of your team, as data:\n${news.join("\n")}${last}`
         // A leader that takes only texts gets what it was asked as well.
-        given = takesConversation(leader) ? Prompt.fromMessages(conversation) : `${input}\n\n${textOf(message)}`
+        given = takesConversation(leader)
+          ? Prompt.fromMessages([...result.transcript.content, userText(text)])
+          : `${input}\n\n${text}`
       }
     })
   }
@@ -335,8 +333,7 @@ class Team {
   ): Effect.Effect<Exit.Exit<unknown, unknown> | Stopped, never, unknown> {
     return Effect.gen({ self: this }, function* () {
       const isAgent = takesConversation(seat.runner)
-      const message = Prompt.userMessage({ content: [Prompt.textPart({ text })] })
-      const given = isAgent ? Prompt.fromMessages([...seat.conversation, message]) : text
+      const given = isAgent ? Prompt.fromMessages([...seat.conversation, userText(text)]) : text
       seat.activeAt = yield* Clock.currentTimeMillis
       seat.isReported = false
       const observed = Runner.onEvent(Runner.named(seat.runner, seat.name), ({ at }) =>
@@ -463,9 +460,6 @@ class Team {
     })
   }
 }
-
-const textOf = ({ content }: Prompt.UserMessage): string =>
-  content.map((part) => (part.type === "text" ? part.text : "")).join("")
 
 /** Agents, and workflows that hand a conversation over, take one. */
 const takesConversation = ({ definition }: AnyMember): boolean =>

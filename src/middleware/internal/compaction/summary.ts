@@ -1,7 +1,7 @@
 /** Summaries in the place of older messages. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import { ownMessage } from "../../../internal/input.ts"
+import { loopMessage } from "../../../internal/input.ts"
 import { messageOf } from "../../../internal/message.ts"
 import type { Runner } from "../../../Runner.ts"
 import { render } from "../rendered.ts"
@@ -24,9 +24,7 @@ export const summarise = (
   const text = render(Units.flat([...older]), Math.floor(window * 2))
   const written = Effect.map(by.run(text), (summary) => {
     const text = `[Summary of earlier messages, which were left out here]\n${summary}`
-    const message = ownMessage(
-      Prompt.userMessage({ content: [Prompt.textPart({ text })], options: Units.markOf("summary") })
-    )
+    const message = loopMessage(text, Units.markOf("summary"))
     return Prompt.fromMessages(
       units.flatMap((unit, index) => (older.has(unit) ? (index === at ? [message] : []) : unit.messages))
     )

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
 import { assertName, assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import { decided, decidedHere, text } from "../internal/decided.ts"
-import { replayable } from "../internal/input.ts"
+import { promptIn, replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
@@ -162,7 +162,7 @@ const make = <A, E, R, E2, R2>(
   const body = (given: Prompt.RawInput, state: RunState): Effect.Effect<A, E | E2 | Failure, R | R2 | SessionStore> =>
     Effect.flatMap(steered, ({ isSteered, store }): Effect.Effect<A, E | E2 | Failure, R | R2> => {
       const input = replayable(given)
-      const prompt = isSteered ? SessionTurn.promptOf(input) : undefined
+      const prompt = isSteered ? promptIn(input) : undefined
       if (prompt === undefined) return takeTurn(store, input, state)
       return Effect.flatMap(
         steer(store, id, definition, prompt),

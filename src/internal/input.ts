@@ -44,6 +44,15 @@ export const toPrompt = (input: Prompt.RawInput | typeof Prompt.Prompt.Encoded):
   return Prompt.fromMessages(items.map((item) => (isDecoded(item) ? item : decoded[next++]!)))
 }
 
+/** The prompt of an input; `undefined` where it is not a conversation. */
+export const promptIn = (input: unknown): Prompt.Prompt | undefined => {
+  try {
+    return toPrompt(input as Prompt.RawInput)
+  } catch {
+    return undefined
+  }
+}
+
 const isDecoded = (item: unknown): item is Prompt.Message =>
   Prompt.isMessage(item) && (item.role === "system" || item.content.every(isDecodedPart))
 

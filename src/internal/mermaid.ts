@@ -85,24 +85,13 @@ class Picture {
       this.#classes.set(id, "unused")
       return ""
     }
-    const { failed, interrupted, ms, open, runs, waiting } = seen
-    const status =
-      open > 0
-        ? "running"
-        : failed > 0
-          ? "failed"
-          : interrupted > 0
-            ? "interrupted"
-            : waiting > 0
-              ? "waiting"
-              : "completed"
-    this.#classes.set(id, status)
+    const { ms, open, runs } = seen
+    const ends = (["failed", "interrupted", "waiting"] as const).filter((end) => seen[end] > 0)
+    this.#classes.set(id, open > 0 ? "running" : (ends[0] ?? "completed"))
     const facts = [
       ...(runs > 1 ? [`${runs} times`] : []),
       duration(ms),
-      ...(failed > 0 ? [runs > 1 ? `${failed} failed` : "failed"] : []),
-      ...(interrupted > 0 ? [runs > 1 ? `${interrupted} interrupted` : "interrupted"] : []),
-      ...(waiting > 0 ? [runs > 1 ? `${waiting} waiting` : "waiting"] : []),
+      ...ends.map((end) => (runs > 1 ? `${seen[end]} ${end}` : end)),
       ...(open > 0 ? ["running"] : [])
     ]
     return `<br/><small>${facts.join(", ")}</small>`

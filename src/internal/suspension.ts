@@ -12,7 +12,7 @@ import { ClientTool, OutsideEvent, type WaitingFor } from "../services/Waiting.t
 import type { InvalidApproval } from "../RunError.ts"
 import { Carried } from "./budget.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
-import { encodedMessages, remade } from "./input.ts"
+import { promptIn, remade } from "./input.ts"
 import { toJson } from "./json.ts"
 
 type Path = ReadonlyArray<string>
@@ -328,15 +328,7 @@ const messagesOf = (input: ReadonlyArray<unknown>): ReadonlyArray<Prompt.Message
       Array.isArray(message.content) &&
       message.content.some((part) => Predicate.hasProperty(part, "type") && part.type === "tool-approval-request")
   )
-  return asks ? promptOf(input)?.content : undefined
-}
-
-const promptOf = (json: unknown): Prompt.Prompt | undefined => {
-  try {
-    return Prompt.make(json as Prompt.RawInput)
-  } catch {
-    return undefined
-  }
+  return asks ? promptIn(input)?.content : undefined
 }
 
 /** How deep suspended runs are nested in one another at most. What is nested deeper is not read. */
@@ -531,7 +523,7 @@ const memberOf = (
 
 const joined = (parts: ReadonlyArray<Schema.Json | undefined>): Prompt.Prompt =>
   parts.reduce<Prompt.Prompt>((prompt, json) => {
-    const more = json === undefined ? undefined : promptOf(json)
+    const more = json === undefined ? undefined : promptIn(json)
     return more === undefined ? prompt : Prompt.concat(prompt, more)
   }, Prompt.empty)
 

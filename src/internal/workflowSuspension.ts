@@ -5,7 +5,7 @@ import type * as Schema from "effect/Schema"
 import { RunSuspended } from "../RunError.ts"
 import { CurrentSigning } from "../services/Approver.ts"
 import type { WaitingFor } from "../services/Waiting.ts"
-import { toPrompt } from "./input.ts"
+import { promptIn } from "./input.ts"
 import { blockedHere, notedBy, within } from "./resumption.ts"
 import type { RunState } from "./runState.ts"
 import { type EventRequest, noteRun, refusalOf, type RunWaits, type Saved } from "./suspension.ts"
@@ -69,19 +69,10 @@ const failWith = (
         waitingFor: [...waitingFor],
         ...(blocked === undefined ? {} : { blockedBy: blocked }),
         spent: state.bill.spent(),
-        transcript: noteRun(messagesOf(input), waits, notedBy(fiber, state))
+        transcript: noteRun(promptIn(input)?.content ?? [], waits, notedBy(fiber, state))
       })
     )
   })
-
-/** The messages of an input, for those who read the transcript; none where it is not a conversation. */
-const messagesOf = (input: unknown): ReadonlyArray<Prompt.Message> => {
-  try {
-    return toPrompt(input as Prompt.RawInput).content
-  } catch {
-    return []
-  }
-}
 
 /** Runs `effect` so that a member which was suspended goes on in it. */
 export const goOn = <A, E, R>(effect: Effect.Effect<A, E, R>, member: Saved["members"][number], { info }: RunState) =>

@@ -29,19 +29,14 @@ import * as RunScoped from "./internal/runScoped.ts"
 
 const TypeId = "~troupe/Compaction"
 
-/** What a policy may ask about what it is given: how many tokens messages and texts have, and how large the window is. */
-export interface PolicyInfo {
-  readonly count: (messages: ReadonlyArray<Prompt.Message>) => number
-  readonly countText: (text: string) => number
-  readonly window: number
-}
+export type { PolicyInfo } from "./internal/compaction/compact.ts"
 
 /** A way to make a conversation shorter. `E` and `R` are what it can fail with and what it needs. */
 export interface Policy<out E = never, out R = never> {
   readonly [TypeId]: "Policy"
   readonly name: string
   /** Returns a shorter conversation. `over` is by how many tokens it is too long. */
-  readonly apply: (prompt: Prompt.Prompt, over: number, info: PolicyInfo) => Effect.Effect<Prompt.Prompt, E, R>
+  readonly apply: (prompt: Prompt.Prompt, over: number, info: Compact.PolicyInfo) => Effect.Effect<Prompt.Prompt, E, R>
   /** @internal */
   readonly brings?: NonNullable<Middleware.Any["tools"]> | undefined
 }
@@ -196,8 +191,8 @@ export const policy = <E = never, R = never>(name: string, apply: Policy<E, R>["
 
 const internal = <E = never, R = never>(
   name: string,
-  apply: (prompt: Prompt.Prompt, over: number, info: Compact.PolicyInfo) => Effect.Effect<Prompt.Prompt, E, R>
-): Policy<E, R> => policy(name, (prompt, over, info) => apply(prompt, over, info as Compact.PolicyInfo))
+  apply: (prompt: Prompt.Prompt, over: number, info: Compact.OwnInfo) => Effect.Effect<Prompt.Prompt, E, R>
+): Policy<E, R> => policy(name, (prompt, over, info) => apply(prompt, over, info as Compact.OwnInfo))
 
 /** Options of {@link shrinkToolResults} and {@link offload}. */
 export interface Sizes {

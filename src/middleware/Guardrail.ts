@@ -4,6 +4,7 @@
  *
  * They are middleware: give them to an agent with `middleware`, or to every agent of a program with `Middleware.layer`.
  */
+import { assertOptions, invalid, kindOf, namesOf } from "../internal/definition.ts"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Prompt from "effect/ai/Prompt"
@@ -11,7 +12,6 @@ import * as Schema from "effect/Schema"
 import * as Middleware from "../Middleware.ts"
 import { GuardrailTripped } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { assertCheck } from "./internal/checks.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 import { isOfLoop, userText } from "../internal/input.ts"
 import * as Notes from "../internal/notes.ts"
@@ -43,6 +43,25 @@ export const replace = (text: string): Verdict => ({ _tag: "Replace", with: text
 
 const run = <A, E, R>(check: Check<A, E, R>, value: A): Effect.Effect<Verdict, E, R> =>
   Effect.suspend(() => (Runner.isRunner(check) ? check.run(value) : check(value)))
+
+/** Throws unless `check` is a function or a runner, and `options` has no other fields than `known`. */
+const assertCheck = (
+  name: string,
+  check: unknown,
+  options: object = {},
+  known: ReadonlySet<string> = new Set()
+): void => {
+  const subject = `guardrail "${name}"`
+  assertOptions(subject, options, known)
+  if (typeof check === "function" || Runner.isRunner(check)) return
+  throw invalid(
+    subject,
+    `its check is ${kindOf(check)}, not a function or a runner`,
+    "Give it a function that returns an Effect of a verdict, or a runner whose output is a verdict"
+  )
+}
+
+const holding = namesOf<InputOptions & OutputOptions>({ hold: true })
 
 type Checked = GuardrailTripped["checked"]
 
@@ -108,7 +127,7 @@ export const input = <E, R>(
   check: Check<Prompt.Prompt, E, R>,
   options: InputOptions = {}
 ): Guard<E, R> => {
-  assertCheck(name, check, options, ["hold"])
+  assertCheck(name, check, options, holding)
   const inputs = RunScoped.perRun((): Inputs => ({
     isBegun: false,
     given: undefined,
@@ -250,7 +269,7 @@ export interface OutputOptions {
  * const agent = Agent.make("agent", { middleware: [polite] })
  */
 export const output = <E, R>(name: string, check: Check<string, E, R>, options: OutputOptions = {}): Guard<E, R> => {
-  assertCheck(name, check, options, ["hold"])
+  assertCheck(name, check, options, holding)
   return Middleware.make(name, {
     model: (request, next) =>
       Effect.flatMap(next(request), (turn) => {
@@ -281,7 +300,7 @@ export const output = <E, R>(name: string, check: Check<string, E, R>, options: 
  * const agent = Agent.make("agent", { middleware: [noDeletes] })
  */
 export const toolInput = <E, R>(name: string, check: Check<Middleware.ToolCall, E, R>): Guard<E, R> => {
-  assertCheck(name, check, {}, [])
+  assertCheck(name, check)
   return Middleware.make(name, {
     tool: (call, next) =>
       Effect.flatMap(run(check, call), (verdict) =>
@@ -313,7 +332,7 @@ export const toolOutput = <E, R>(
     | ((outcome: Middleware.Outcome, call: Middleware.ToolCall) => Effect.Effect<Verdict, E, R>)
     | Runner.Runner<Middleware.Outcome, Verdict, E, R>
 ): Guard<E, R> => {
-  assertCheck(name, check, {}, [])
+  assertCheck(name, check)
   return Middleware.make(name, {
     tool: (call, next) =>
       Effect.flatMap(next(call), (outcome) => {

@@ -130,11 +130,7 @@ export const make: {
   ): Effect.Effect<unknown, unknown, unknown> => {
     const sure = routes.has(route) && confidence >= threshold
     const taken = sure ? route : options.fallback
-    if (taken === undefined) {
-      return Effect.fail(
-        new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
-      )
-    }
+    if (taken === undefined) return notFound(name, routes, { route, confidence }, state)
     return Effect.andThen(
       state.events.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
       Runner.named(routes.get(taken)!, taken).run(input)
@@ -318,10 +314,7 @@ const taking = (
     const taken = chosen.length > 0 ? chosen.map(({ route }) => route) : fallback === undefined ? [] : [fallback]
     const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
     if (taken.length === 0) {
-      const route = choices.map((choice) => choice.route).join(", ")
-      return Effect.fail(
-        new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
-      )
+      return notFound(name, routes, { route: choices.map(({ route }) => route).join(", "), confidence }, state)
     }
     const branches = taken.map((key) => ({ ...branchOf(key)!, input: input as unknown }))
     return Effect.andThen(
@@ -331,6 +324,14 @@ const taking = (
   }
   return { branchOf, reached, shape, take }
 }
+
+const notFound = (
+  name: string,
+  routes: RouteMap,
+  choice: Choice.Choice,
+  { bill }: RunState
+): Effect.Effect<never, RouteNotFound> =>
+  Effect.fail(new RouteNotFound({ name, ...choice, routes: [...routes.keys()], spent: bill.spent() }))
 
 /** Under which the choice is kept. */
 const classifying = "~classify"

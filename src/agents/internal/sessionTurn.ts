@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Prompt from "effect/ai/Prompt"
-import { answerText, toPrompt } from "../../internal/input.ts"
+import { answerText, promptIn } from "../../internal/input.ts"
 import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { type Said, transcriptIn } from "../../internal/runTranscript.ts"
@@ -89,15 +89,6 @@ export const bringing = (answers: Suspension.Answers): Prompt.Prompt => {
   return input
 }
 
-/** The input as a prompt; `undefined` where it is not a conversation. */
-export const promptOf = (input: Prompt.RawInput): Prompt.Prompt | undefined => {
-  try {
-    return toPrompt(input)
-  } catch {
-    return undefined
-  }
-}
-
 /** What the run of a turn is given, and what the turn adds to the conversation for it. */
 interface Begun {
   readonly given: Prompt.RawInput
@@ -116,7 +107,7 @@ export const begin = (
 ): Effect.Effect<Begun, SessionWaiting | InvalidApproval> =>
   Effect.suspend((): Effect.Effect<Begun, SessionWaiting | InvalidApproval> => {
     const answers = typeof input === "string" ? undefined : answersIn.get(input)
-    const prompt = promptOf(input)
+    const prompt = promptIn(input)
     if (suspended === undefined && answers === undefined) {
       const own = prompt?.content ?? []
       // What a turn had waited for that has been answered, or given up, is not done once more.
@@ -268,12 +259,10 @@ const endingOf = (exit: Exit.Exit<unknown, unknown>): "completed" | "failed" | "
 /** The messages that a turn adds. None for one that leaves nothing. */
 const addedBy = (turn: Turn, exit: Exit.Exit<unknown, unknown>): Effect.Effect<Messages> => {
   const { own, session, state } = turn
-  if (!session.isAgent) {
+  const said = session.isAgent ? state.transcript?.said : undefined
+  if (said === undefined) {
     return Effect.succeed(Exit.isSuccess(exit) ? [...own, ...answerOf(session.runner, exit.value)] : [])
   }
-  const said = state.transcript?.said
-  if (said === undefined)
-    return Effect.succeed(Exit.isSuccess(exit) ? [...own, ...answerOf(session.runner, exit.value)] : [])
   if (Exit.isSuccess(exit)) return Effect.succeed(newMessages(turn, said))
   if (session.onFailure === "discard" || said.messages.length <= said.given) return Effect.succeed([])
   return settled(newMessages(turn, said))

@@ -152,13 +152,11 @@ class Team {
     return Effect.gen({ self: this }, function* () {
       const before = yield* this.#kept.news(round)
       if (before !== undefined) return yield* this.#sameNews(before)
-      for (;;) {
-        yield* pause
+      yield* this.#until(() => {
         this.#noteIdle()
-        if (this.#hasNews()) break
-        if (this.#isStill()) return yield* sleep
-        yield* this.#board.changed
-      }
+        return this.#hasNews() || this.#isStill()
+      })
+      if (!this.#hasNews()) return yield* sleep
       const news = [...this.#news, ...this.#messages]
       this.#forget(news)
       yield* this.#kept.tell(round, news)
@@ -168,17 +166,22 @@ class Team {
 
   /** The news of a round that was before the team was made again, once what they tell of has come about again. */
   #sameNews(before: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> {
-    return Effect.gen({ self: this }, function* () {
-      for (;;) {
-        yield* pause
-        const all = new Set([...this.#news, ...this.#messages])
-        // What a watchdog said does not come again.
-        if (before.every((text) => all.has(text)) || this.#isStill()) break
-        yield* this.#board.changed
-      }
+    const isHere = this.#until(() => {
+      const all = new Set([...this.#news, ...this.#messages])
+      // What a watchdog said does not come again.
+      return before.every((text) => all.has(text)) || this.#isStill()
+    })
+    return Effect.map(isHere, () => {
       this.#forget(before)
       return before
     })
+  }
+
+  /** Looks at each change, until it has come to something. */
+  #until(isReached: () => boolean): Effect.Effect<void> {
+    return Effect.andThen(pause, () =>
+      isReached() ? Effect.void : Effect.andThen(this.#board.changed, () => this.#until(isReached))
+    )
   }
 
   #forget(taken: ReadonlyArray<string>): void {
@@ -204,13 +207,10 @@ class Team {
 
   /** Goes to sleep once no member is at work. */
   #sleep(): Effect.Effect<never> {
-    return Effect.gen({ self: this }, function* () {
-      for (;;) {
-        yield* pause
-        if (this.#isStill()) return yield* sleep
-        yield* this.#board.changed
-      }
-    })
+    return Effect.andThen(
+      this.#until(() => this.#isStill()),
+      sleep
+    )
   }
 
   /** Where no member works and none can begin, only the leader can go on. */
@@ -298,14 +298,7 @@ class Team {
   /** Waits for the call that had stopped work on a task, which is made again, unless it came before that began. */
   #stoppedAgain(seat: Seat, id: string, how: Stopped, stop: Effect.Effect<Stopped>): Effect.Effect<Stopped> {
     if (how === "released" && this.#board.wasReleased(id)) return Effect.as(this.#board.release(id), "released")
-    seat.isAsleep = true
-    this.#board.notify()
-    return Effect.ensuring(
-      stop,
-      Effect.sync(() => {
-        seat.isAsleep = false
-      })
-    )
+    return this.#untilStopped(seat, stop)
   }
 
   /** An idle member is run for the messages that have come to it. */
@@ -349,15 +342,20 @@ class Team {
       const raced = yield* Effect.exit(Effect.raceFirst(Effect.exit(at(listening, this.#placeFor(key))), stop))
       const exit = Exit.isSuccess(raced) ? raced.value : raced
       if (typeof exit === "string" || !(yield* isAsleep(exit))) return exit
-      seat.isAsleep = true
-      this.#board.notify()
-      return yield* Effect.ensuring(
-        stop,
-        Effect.sync(() => {
-          seat.isAsleep = false
-        })
-      )
+      return yield* this.#untilStopped(seat, stop)
     })
+  }
+
+  /** Waits to be stopped: nothing of the member runs. */
+  #untilStopped(seat: Seat, stop: Effect.Effect<Stopped>): Effect.Effect<Stopped> {
+    seat.isAsleep = true
+    this.#board.notify()
+    return Effect.ensuring(
+      stop,
+      Effect.sync(() => {
+        seat.isAsleep = false
+      })
+    )
   }
 
   /** The place of what is done for a task or for messages, however often. */

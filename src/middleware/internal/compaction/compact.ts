@@ -15,25 +15,22 @@ import * as View from "./view.ts"
 
 type Messages = ReadonlyArray<Prompt.Message>
 
-/** What a policy may ask about the messages that it is given. */
+/** What a policy may ask about what it is given: how many tokens messages and texts have, and how large the window is. */
 export interface PolicyInfo {
-  /** How many tokens messages have, about. */
-  readonly count: (messages: Messages) => number
-  /** How many tokens a text has, about. */
+  readonly count: (messages: ReadonlyArray<Prompt.Message>) => number
   readonly countText: (text: string) => number
-  readonly keeping: Keeping
-  /** How many tokens the model's window has. */
   readonly window: number
+}
+
+/** What a policy of ours is given. */
+export interface OwnInfo extends PolicyInfo {
+  readonly keeping: Keeping
 }
 
 /** A policy without its types. */
 export interface AnyPolicy {
   readonly name: string
-  readonly apply: (
-    prompt: Prompt.Prompt,
-    over: number,
-    info: PolicyInfo
-  ) => Effect.Effect<Prompt.Prompt, unknown, unknown>
+  readonly apply: (prompt: Prompt.Prompt, over: number, info: OwnInfo) => Effect.Effect<Prompt.Prompt, unknown, unknown>
 }
 
 /** How an agent's conversation is compacted. */
@@ -136,7 +133,7 @@ const compact = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Prepared, unknown, unknown> {
   const { head, rest } = prepared
   const { keeping, policies, window } = settings
-  const info: PolicyInfo = {
+  const info: OwnInfo = {
     count: counter.messages,
     countText: counter.text,
     // Policies of users may leave it out.

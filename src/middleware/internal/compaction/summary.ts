@@ -5,14 +5,14 @@ import { loopMessage } from "../../../internal/input.ts"
 import { messageOf } from "../../../internal/message.ts"
 import type { Runner } from "../../../Runner.ts"
 import { render } from "../rendered.ts"
-import type { PolicyInfo } from "./compact.ts"
+import type { OwnInfo } from "./compact.ts"
 import * as Units from "./units.ts"
 
 /** Puts a summary in the place of all units before the last turns that are not kept and not summarised yet. */
 export const summarise = (
   prompt: Prompt.Prompt,
   keepTurns: number,
-  { keeping, window }: PolicyInfo,
+  { keeping, window }: OwnInfo,
   by: Runner<string, string, unknown, unknown>,
   isOptional: boolean
 ): Effect.Effect<Prompt.Prompt, unknown, unknown> => {

@@ -241,19 +241,17 @@ export const make = <
   name: string,
   around: Functions<Run, Model, Tool>
 ): Middleware<Exclude<ErrorIn<Run | Model | Tool>, Failure>, ServicesIn<Run | Model | Tool>> => {
-  const subject = assertNamed(name)
-  assertOptions(subject, around, functions)
-  for (const [key, value] of Object.entries(around)) {
-    if (value !== undefined) assertFunction(subject, key, value)
-  }
+  assertFunctions(name, around, functions)
   return { [TypeId]: TypeId, name, around }
 }
 
 const functions: ReadonlySet<string> = new Set(["run", "model", "tool", "part"])
 
-const assertNamed = (name: unknown): string => {
+const assertFunctions = (name: string, given: object, known: ReadonlySet<string>): void => {
   assertName("a middleware", name, 'Give it one: Middleware.make("name", { ... }); it shows in errors')
-  return `middleware "${name as string}"`
+  const subject = `middleware "${name}"`
+  assertOptions(subject, given, known)
+  for (const [key, value] of Object.entries(given)) if (value !== undefined) assertFunction(subject, key, value)
 }
 
 /** What a hook returns: nothing, what takes the place of what it was given, or a promise or an Effect of either. */
@@ -307,11 +305,7 @@ export const hooks = <
   name: string,
   hooks: Hooks<A, B, C, D, F, G>
 ): Middleware<Exclude<ErrorIn<A | B | C | D | F | G>, Failure>, ServicesIn<A | B | C | D | F | G>> => {
-  const subject = assertNamed(name)
-  assertOptions(subject, hooks, hookNames)
-  for (const [key, value] of Object.entries(hooks)) {
-    if (value !== undefined) assertFunction(subject, key, value)
-  }
+  assertFunctions(name, hooks, hookNames)
   const { afterAgent, afterModel, afterTool, beforeAgent, beforeModel, beforeTool } = hooks
   const around: AnyFunctions = {
     run: between(beforeAgent, afterAgent),

@@ -1,6 +1,7 @@
 /** What of an error may leave a server, so that a client can have the same error: fields without the inside of the server. */
 import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
+import { isJsonObject } from "./json.ts"
 
 /** The fields of each error that say what happened, and nothing about how the server is made. */
 const fields: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -22,20 +23,15 @@ export const tagOf = (error: Schema.Json): string | undefined =>
 /** The error for clients; `undefined` for one of which only the tag may be seen. `isExposed`: all of it may. */
 export const clientError = (error: Schema.Json, isExposed: boolean): Schema.JsonObject | undefined => {
   const tag = tagOf(error)
-  if (tag === undefined || !Predicate.isObject(error)) return undefined
-  const given = error as Schema.JsonObject
-  if (isExposed) return given
+  if (tag === undefined || !isJsonObject(error)) return undefined
+  if (isExposed) return error
   const kept = Object.hasOwn(fields, tag) ? fields[tag] : undefined
   if (kept === undefined) return undefined
-  const path = Array.isArray(given["path"]) ? given["path"].slice(0, 1) : []
-  const reason = tag === "ModelError" ? { reason: { _tag: reasonOf(given["reason"]) } } : {}
+  const path = Array.isArray(error["path"]) ? error["path"].slice(0, 1) : []
+  // The kind of a provider's error is that of its reason.
+  const kind = isJsonObject(error["reason"]) ? tagOf(error["reason"]["reason"] ?? null) : undefined
+  const reason = tag === "ModelError" ? { reason: { _tag: kind ?? "UnknownError" } } : {}
   const by = tag === "BudgetExceeded" ? { by: path } : {}
-  const picked = kept.flatMap((key) => (given[key] === undefined ? [] : [[key, given[key]] as const]))
+  const picked = kept.flatMap((key) => (error[key] === undefined ? [] : [[key, error[key]] as const]))
   return { _tag: tag, path, ...by, ...Object.fromEntries(picked), ...reason }
-}
-
-/** The kind of a provider's error. */
-const reasonOf = (error: Schema.Json | undefined): string => {
-  const reason = Predicate.hasProperty(error, "reason") ? error.reason : undefined
-  return Predicate.hasProperty(reason, "_tag") && typeof reason._tag === "string" ? reason._tag : "UnknownError"
 }

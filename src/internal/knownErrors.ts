@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as RunError from "../RunError.ts"
+import { tagOf } from "./clientError.ts"
 
 const added = new Map<string, Schema.Top>()
 let core: ReadonlyMap<string, Schema.Top> | undefined
@@ -28,8 +29,8 @@ export const schemaOf = (tag: string): Schema.Top | undefined => {
 
 /** An error of Troupe as it was; any other JSON as it is. */
 export const decodeKnown = (json: Schema.Json): unknown => {
-  if (!Predicate.hasProperty(json, "_tag") || typeof json._tag !== "string") return json
-  const schema = schemaOf(json._tag)
+  const tag = tagOf(json)
+  const schema = tag === undefined ? undefined : schemaOf(tag)
   if (schema === undefined) return json
   return Option.getOrElse(Schema.decodeUnknownOption(schema as Schema.Codec<unknown, unknown>)(json), () => json)
 }

@@ -5,10 +5,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
-import { readBy } from "../internal/reading.ts"
+import { lenient, readBy } from "../internal/reading.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
 import { asView } from "../internal/runTranscript.ts"
@@ -74,7 +73,7 @@ const fields = {
   message: Schema.String.annotate({ description: "What the next agent needs to know and should do" })
 }
 /** The reason is for the record only, so a call without one is accepted. */
-const Reasonless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
+const Reasonless = lenient(Schema.String, "")
 const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
   description: "What of the conversation the next agent sees: all of it, what was said without tool calls, or nothing"
 })

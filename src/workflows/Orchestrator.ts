@@ -4,12 +4,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
 import type * as Budgets from "../internal/budget.ts"
-import { readBy } from "../internal/reading.ts"
+import { lenient, readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
@@ -269,7 +268,7 @@ const Wanted = Schema.Struct({
   })
 })
 /** The name is optional: an agent without one is numbered. */
-const Nameless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
+const Nameless = lenient(Schema.String, "")
 
 const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {
   const { maxBreadth = 8, maxDepth = 1, maxTotal = 16, tools = [] } = spawn

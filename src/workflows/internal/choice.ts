@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { parseJson } from "../../internal/json.ts"
-import { readBy } from "../../internal/reading.ts"
+import { lenient, readBy } from "../../internal/reading.ts"
 
 /** A route as the classifier named it, and how sure it was. */
 export interface Choice {
@@ -40,7 +40,7 @@ const isConfidence = (value: number | undefined): value is number => value !== u
 
 const Confidence = Schema.Finite.annotate({ description: "How sure you are, from 0 to 1" })
 /** Unread, it says nothing. */
-const Unsure = Schema.optionalKey(Schema.Finite.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some(0)))))
+const Unsure = lenient(Schema.Finite, 0)
 const Sure = Schema.Finite.check(
   Schema.makeFilter((n) => (isConfidence(n) ? undefined : "Expected a number from 0 to 1"))
 )

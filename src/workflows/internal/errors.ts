@@ -155,6 +155,11 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
   }
 }
 
+const acceptedNothing = (what: string, error: PlanNotAccepted | NotAccepted): string => {
+  const failed = "failure" in error ? `, then failed (${asClause(textOf(error.failure))})` : ""
+  return `"${error.name}" accepted ${what} in ${error.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(error.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
+}
+
 /**
  * The results of no plan were accepted, and `onMaxRounds` is not `"best"`: the rounds are used up, or planning or judging failed
  * in a round after the first verdict. It has the best results that were judged.
@@ -173,8 +178,7 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
   spent: Spent
 }) {
   override get message(): string {
-    const failed = "failure" in this ? `, then failed (${asClause(textOf(this.failure))})` : ""
-    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
+    return acceptedNothing("the results of no plan", this)
   }
 }
 
@@ -210,8 +214,7 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
   spent: Spent
 }) {
   override get message(): string {
-    const failed = "failure" in this ? `, then failed (${asClause(textOf(this.failure))})` : ""
-    return `"${this.name}" accepted no draft in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
+    return acceptedNothing("no draft", this)
   }
 }
 

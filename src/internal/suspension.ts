@@ -12,7 +12,7 @@ import { ClientTool, OutsideEvent, type WaitingFor } from "../services/Waiting.t
 import type { InvalidApproval } from "../RunError.ts"
 import { Carried } from "./budget.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
-import { promptIn, remade } from "./input.ts"
+import { encodedMessages, promptIn, remade } from "./input.ts"
 import { toJson } from "./json.ts"
 
 type Path = ReadonlyArray<string>

@@ -1,6 +1,6 @@
 /** Teams that are killed at their steps and made again. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Schema } from "effect"
+import { Deferred, Effect, Exit, Schema } from "effect"
 import { Agent, AgentTool, type RunEvent, Runner, Team, TestModel, Transcript } from "troupe"
 import { attempt, MemoryJournal, type Moment } from "../support/journal.ts"
 
@@ -262,4 +262,94 @@ describe("a message that a member took while it worked", () => {
       })
     )
   }
+})
+
+describe("a task that is given to another member", () => {
+  const create = (title: string, blockedBy: ReadonlyArray<string> = []) => ({
+    name: "create_task",
+    params: { title, description: "Do it.", blockedBy }
+  })
+  const assign = (id: string) => ({ name: "assign_task", params: { id, assignee: "two" } })
+  const hand = Agent.make("hand", { tools: [waits("work", 4000)] })
+  // What a runner does is done again when the run is made again: then the first member is quick, and the leader is not.
+  const ponder = Runner.make("ponder", {
+    run: (_input: string) => Effect.as(Effect.repeat(Effect.yieldNow, { times: 1500 }), "pondered")
+  })
+  const lead = Agent.make("lead", { tools: [AgentTool.fromRunner(ponder, { description: "Ponders" })] })
+  const team = Team.make("team", { leader: lead, members: { one: hand, two: hand } })
+  const givenIn = (events: ReadonlyArray<RunEvent.RunEvent>, id: string) =>
+    events.flatMap((event) =>
+      (event._tag === "ToolCompleted" || event._tag === "ToolFailed") && event.tool === "assign_task"
+        ? [event._tag === "ToolCompleted" ? "given" : JSON.stringify(event.result)]
+        : event._tag === "TaskChanged" && event.task.id === id && event.task.status === "working"
+          ? [event.task.assignee]
+          : []
+    )
+  /** Runs the team with a leader that makes these calls, a step for each list, and with members that work once. */
+  const played = (
+    steps: ReadonlyArray<Effect.Effect<ReadonlyArray<object>>>,
+    journal: MemoryJournal,
+    kill?: { readonly at: number; readonly moment: Moment }
+  ) =>
+    Effect.gen(function* () {
+      const events: Array<RunEvent.RunEvent> = []
+      const watched = Runner.onEvent(team, (event) => Effect.sync(() => void events.push(event)))
+      const model = TestModel.layer(
+        ({ prompt, tools }) => {
+          const { toolCalls, user } = Transcript.turns(prompt).at(-1)!
+          if (!tools.includes("create_task")) return toolCalls.length === 0 ? TestModel.toolCall("work", {}) : "done"
+          const next =
+            user === "Go" ? steps[prompt.content.filter(({ role }) => role === "assistant").length] : undefined
+          return next === undefined ? user : Effect.map(next, (calls) => ({ toolCalls: calls as never }))
+        },
+        { unused: "ignore" }
+      )
+      const exit = yield* attempt(Effect.provide(watched.run("Go"), model), journal, kill)
+      return { exit, events }
+    })
+
+  it.live("is not said to be given while the first one begins it", () =>
+    Effect.gen(function* () {
+      const begins = yield* Deferred.make<void>()
+      const asked = yield* Deferred.make<void>()
+      const journal = new (class extends MemoryJournal {
+        override attempt(...args: Parameters<MemoryJournal["attempt"]>) {
+          const own = super.attempt(...args)
+          return {
+            ...own,
+            run: (...[step, effect]: Parameters<typeof own.run>) =>
+              step.name === "team task"
+                ? Effect.andThen(Deferred.succeed(begins, undefined), Deferred.await(asked)).pipe(
+                    Effect.andThen(Effect.repeat(Effect.yieldNow, { times: 50 })),
+                    Effect.andThen(own.run(step, effect))
+                  )
+                : own.run(step, effect)
+          }
+        }
+      })()
+      const second = Effect.andThen(Deferred.await(begins), Deferred.succeed(asked, undefined)).pipe(
+        Effect.as([assign("1")])
+      )
+      const { events, exit } = yield* played([Effect.succeed([create("A")]), second], journal)
+      assert.isTrue(exit !== undefined && Exit.isSuccess(exit))
+      assert.deepStrictEqual(givenIn(events, "1"), ["one", '{"error":"task 1 is working"}'])
+    })
+  )
+
+  it.live("is worked on by that one, however the run is killed and made again", () =>
+    Effect.gen(function* () {
+      const pondering = [{ name: "ponder", params: { input: "hm" } }]
+      const steps = [[create("A"), create("B", ["1"])], pondering, [assign("2")]].map((calls) => Effect.succeed(calls))
+      const whole = new MemoryJournal()
+      assert.deepStrictEqual(givenIn((yield* played(steps, whole)).events, "2"), ["given", "two"])
+      for (let at = 0; at < whole.ended.length; at++) {
+        const journal = new MemoryJournal()
+        const killed = yield* played(steps, journal, { at, moment: "after" })
+        const isGiven = givenIn(killed.events, "2").includes("given")
+        const { events, exit } = killed.exit === undefined ? yield* played(steps, journal) : killed
+        assert.isTrue(exit !== undefined && Exit.isSuccess(exit), `killed at ${at}`)
+        if (isGiven) assert.deepStrictEqual(givenIn(events, "2").toSorted(), ["given", "two"], `killed at ${at}`)
+      }
+    })
+  )
 })

@@ -4,10 +4,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { text } from "../../internal/decided.ts"
-import { decide, journalOf, keptOf, note } from "../../internal/journaled.ts"
+import { formOf, journalOf, keptOf, note } from "../../internal/journaled.ts"
 import { placeIn, CurrentPlace } from "../../internal/place.ts"
-import type { RunState } from "../../internal/runState.ts"
+import { CurrentState, type RunState } from "../../internal/runState.ts"
+import { TeamTask } from "../../RunEvent.ts"
 import type { Journal } from "../../services/Journal.ts"
 
 /** How a task was taken from the member that worked on it. */
@@ -17,6 +17,16 @@ export type Stopped = "released" | "cancelled"
 export interface KeptTeam {
   /** Who begins a task: `member`, or another one where that has begun it before. */
   readonly begins: (task: string, nth: number, member: string) => Effect.Effect<string>
+  /**
+   * Gives a task to a member, whose `nth` work on it would be next, as `given` says. Where that was done before, what it came to then counts:
+   * when the team is made again, work on the task may have begun by now, or not yet.
+   */
+  readonly gives: (
+    task: string,
+    nth: number,
+    member: string,
+    given: Effect.Effect<TeamTask | string>
+  ) => Effect.Effect<TeamTask | string>
   /** How work on a task was stopped before. */
   readonly stopped: (task: string, nth: number) => Effect.Effect<Stopped | undefined>
   readonly stop: (task: string, nth: number, how: Stopped) => Effect.Effect<void>
@@ -29,12 +39,21 @@ export interface KeptTeam {
   readonly tell: (round: number, news: ReadonlyArray<string>) => Effect.Effect<void>
 }
 
+const Given = Schema.Struct({
+  task: Schema.String,
+  nth: Schema.Int,
+  member: Schema.String,
+  answer: Schema.Union([TeamTask, Schema.String])
+})
+const given = formOf(Given)
+const isGiven = Schema.is(Schema.toEncoded(Given))
 const isStopped = Schema.is(Schema.Literals(["released", "cancelled"]))
 const isNews = Schema.is(Schema.Array(Schema.String))
 
 /** Keeps nothing. */
 const none: KeptTeam = {
   begins: (_task, _nth, member) => Effect.succeed(member),
+  gives: (_task, _nth, _member, given) => given,
   stopped: () => Effect.undefined,
   stop: () => Effect.void,
   mayRead: () => true,
@@ -80,15 +99,32 @@ export const keptTeam = (state: RunState): Effect.Effect<KeptTeam> =>
       name: `team ${names[0]}`
     })
     const tasks = new Again(journal, "team task")
+    const gifts = (journal.earlier?.("team given") ?? []).flatMap(({ value }) =>
+      isGiven(value) && typeof value.answer !== "string" ? [value] : []
+    )
     const reads = new Again(journal, "team messages")
     return Effect.succeed<KeptTeam>({
       begins: (task, nth, member) => {
         const own = step("task", task, nth)
         return Effect.flatMap(keptOf(journal, own), (before) => {
           if (before === member) tasks.note(member, own.key)
-          return decide(journal, own, Effect.succeed(member), text)
+          if (typeof before === "string") return Effect.succeed(before)
+          const gift = gifts.findLast((one) => one.task === task && one.nth === nth)
+          return Effect.map(note(journal, own, gift?.member ?? member), String)
         })
       },
+      gives: (task, nth, member, giving) =>
+        Effect.withFiber((fiber) => {
+          const place = placeIn(fiber.getRef(CurrentState) ?? state, fiber.getRef(CurrentPlace))
+          const own = { key: place.key("given"), name: "team given" }
+          return Effect.flatMap(keptOf(journal, own), (json) => {
+            const before = json === undefined ? undefined : given.decode(json).answer
+            if (typeof before === "string") return Effect.succeed(before)
+            // Where it is another's by now, it was so before.
+            if (before !== undefined) return Effect.as(giving, before)
+            return Effect.tap(giving, (answer) => note(journal, own, given.encode({ task, nth, member, answer })))
+          })
+        }),
       stopped: (task, nth) =>
         Effect.map(keptOf(journal, step("stopped", task, nth)), (how) => (isStopped(how) ? how : undefined)),
       stop: (task, nth, how) => Effect.asVoid(note(journal, step("stopped", task, nth), how)),

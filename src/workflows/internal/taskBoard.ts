@@ -26,6 +26,8 @@ export class Board {
   readonly #stops = new Map<string, Deferred.Deferred<Stopped>>()
   /** Members that open tasks are held for. */
   readonly #held = new Map<string, string>()
+  /** Tasks of which it is being decided who begins them. */
+  readonly #beginning = new Set<string>()
   /** How often tasks were begun. */
   readonly #begun = new Map<string, number>()
   /** How often open tasks were to be released. */
@@ -84,7 +86,8 @@ export class Board {
   /** The next task for a member: one of its own, or one that is no one's; the most urgent one, and of equals the oldest. */
   next(member: string): TeamTask | undefined {
     const ready = this.tasks
-      .filter((task) => this.isReady(task) && (this.#held.get(task.id) ?? member) === member)
+      .filter((task) => this.isReady(task) && !this.#beginning.has(task.id))
+      .filter(({ id }) => (this.#held.get(id) ?? member) === member)
       .toSorted((one, other) => (other.priority ?? 0) - (one.priority ?? 0))
     const own = ready.find(({ assignee, id }) => assignee === member || this.#held.has(id))
     return own ?? ready.find(({ assignee }) => assignee === undefined)
@@ -101,21 +104,39 @@ export class Board {
     return this.#begun.get(id) ?? 0
   }
 
+  /** Decides whether a member begins a task. Until then the task is given to no other. */
+  beginning<A, E, R>(id: string, decided: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.suspend(() => {
+      this.#beginning.add(id)
+      return Effect.ensuring(
+        decided,
+        Effect.sync(() => {
+          this.#beginning.delete(id)
+          this.notify()
+        })
+      )
+    })
+  }
+
   /** Gives an open task to a member; returns why it cannot. */
-  assign(id: string, member: string | undefined): Effect.Effect<TeamTask | string> {
-    const task = this.#tasks.get(id)
-    if (task === undefined) return Effect.succeed(`there is no task ${id}`)
-    if (task.status !== "open") return Effect.succeed(`task ${id} is ${task.status}`)
-    const { assignee: _before, ...others } = task
-    const assigned: TeamTask = member === undefined ? others : { ...others, assignee: member }
-    return Effect.as(this.#set(assigned), assigned)
+  assign(id: string, member: string): Effect.Effect<TeamTask | string> {
+    return Effect.suspend(() => {
+      if (this.#beginning.has(id)) return Effect.andThen(this.changed, this.assign(id, member))
+      const task = this.#tasks.get(id)
+      if (task === undefined) return Effect.succeed(`there is no task ${id}`)
+      if (task.status !== "open") return Effect.succeed(`task ${id} is ${task.status}`)
+      const assigned: TeamTask = { ...task, assignee: member }
+      return Effect.as(this.#set(assigned), assigned)
+    })
   }
 
   /** Takes a task that is open for its only holder; returns why it cannot. */
   claim(id: string, member: string): Effect.Effect<TeamTask | string> {
-    const holder = this.#tasks.get(id)?.assignee
-    if (holder !== undefined && holder !== member) return Effect.succeed(`task ${id} is ${holder}'s`)
-    return this.assign(id, member)
+    return Effect.suspend(() => {
+      const holder = this.#tasks.get(id)?.assignee
+      if (holder !== undefined && holder !== member) return Effect.succeed(`task ${id} is ${holder}'s`)
+      return this.assign(id, member)
+    })
   }
 
   /** Notes that a member works on a task. What it gives says how the member has to stop. */

@@ -112,7 +112,8 @@ class Team {
             : `${isAsleep ? "waits in" : "works on"} ${task === undefined ? "its messages" : `task ${task}`}`,
           messages: waiting
         })),
-      send: (from, to, text) => this.#send(from, to, text)
+      send: (from, to, text) => this.#send(from, to, text),
+      give: (id, member, given) => this.#kept.gives(id, this.#board.begun(id) + 1, member, given)
     }
   }
 
@@ -263,17 +264,13 @@ class Team {
   #workOn(seat: Seat, { id, title }: TeamTask): Effect.Effect<void, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
       const nth = this.#board.begun(id) + 1
-      this.#board.hold(id, seat.name)
-      const member = yield* this.#kept.begins(id, nth, seat.name)
-      if (member !== seat.name) return this.#board.hold(id, member)
-      const task = this.#board.get(id)!
-      if (!this.#board.isReady(task)) return
-      const stop = yield* this.#board.begin(task, seat.name)
+      const stop = yield* this.#board.beginning(id, this.#begin(seat, id, nth))
+      if (stop === undefined) return
       seat.isBusy = true
       seat.task = id
       const before = yield* this.#kept.stopped(id, nth)
       const exit = yield* before === undefined
-        ? this.#run(seat, nth === 1 ? `task ${id}` : `task ${id} # ${nth}`, this.#textOf(task), stop)
+        ? this.#run(seat, nth === 1 ? `task ${id}` : `task ${id} # ${nth}`, this.#textOf(this.#board.get(id)!), stop)
         : this.#stoppedAgain(seat, id, before, stop)
       seat.isBusy = false
       seat.task = undefined
@@ -292,6 +289,16 @@ class Team {
       yield* this.#board.end(id, "done", result)
       const kept = this.#board.get(id)?.result ?? result
       this.#tell(`${seat.name} has done task ${id} (${title}). Its result: ${JSON.stringify(kept)}`)
+    })
+  }
+
+  /** Begins work on a task, if it is this member that does. What it gives says how the member has to stop. */
+  #begin({ name }: Seat, id: string, nth: number): Effect.Effect<Effect.Effect<Stopped> | undefined> {
+    return Effect.gen({ self: this }, function* () {
+      const member = yield* this.#kept.begins(id, nth, name)
+      if (member !== name) return this.#board.hold(id, member)
+      const task = this.#board.get(id)!
+      return this.#board.isReady(task) ? yield* this.#board.begin(task, name) : undefined
     })
   }
 

@@ -14,6 +14,12 @@ export interface Desk {
   readonly members: ReadonlyArray<{ readonly name: string; readonly description: string | undefined }>
   /** How each member stands. */
   readonly standing: () => ReadonlyArray<{ readonly name: string; readonly status: string }>
+  /** Gives a task to a member, as it was given before the team was made again. */
+  readonly give: (
+    id: string,
+    member: string,
+    given: Effect.Effect<TeamTask | string>
+  ) => Effect.Effect<TeamTask | string>
   /** Sends a text to a member, the leader or all; fails with why it cannot. */
   readonly send: (from: string, to: string, text: string) => Effect.Effect<string, string>
 }
@@ -84,7 +90,7 @@ const ofLeader = (desk: Desk, named: Named): ReadonlyArray<AgentTool.AgentTool<s
       description: "Gives an open task to a member.",
       parameters: Schema.Struct({ id: Id, assignee: Member }),
       hints,
-      execute: ({ assignee, id }) => Effect.map(orFail(board.assign(id, assignee)), shown)
+      execute: ({ assignee, id }) => Effect.map(orFail(desk.give(id, assignee, board.assign(id, assignee))), shown)
     }),
     AgentTool.fromFunction(named("release_task"), {
       description: "Stops the member that works on a task, and opens the task again.",
@@ -110,7 +116,7 @@ const ofMember = (desk: Desk, own: string, named: Named): ReadonlyArray<AgentToo
       description: "Takes an open task that is no one's, to work on after this one.",
       parameters: Schema.Struct({ id: Id }),
       hints,
-      execute: ({ id }) => Effect.map(orFail(board.claim(id, own)), shown)
+      execute: ({ id }) => Effect.map(orFail(desk.give(id, own, board.claim(id, own))), shown)
     }),
     AgentTool.fromFunction(named("finish_task"), {
       description: "Ends the task that you work on with its result. Without it your answer is the result.",

@@ -44,7 +44,7 @@ import {
   type Wait
 } from "./internal/engine.ts"
 import { make as keptRuns } from "./internal/keptRuns.ts"
-import { programOf } from "./internal/program.ts"
+import { asJson, programOf } from "./internal/program.ts"
 
 export {
   Engine,
@@ -199,7 +199,7 @@ const attached = (durable: Definition, input: unknown, state: RunState): Effect.
     Effect.gen(function* () {
       const engine = yield* Engine
       const key = yield* durable.keyOf(input)
-      const json = yield* durable.encodeInput(key, input)
+      const json = yield* durable.input.encode(key, input)
       const id: Ref = { name: durable.name, key }
       const onUsed = yield* counting(engine, id, state)
       const kept = yield* engine.find(id)
@@ -219,7 +219,7 @@ const host = (engine: Service, durable: Definition): Effect.Effect<void, Durable
 const outcome = (durable: Definition, key: string, ended: Ended): Effect.Effect<unknown, unknown> => {
   switch (ended._tag) {
     case "Output":
-      return durable.decodeOutput(key, ended.output)
+      return durable.output.decode(key, ended.output)
     case "Error":
       return Effect.suspend(() => Effect.fail(durable.decodeError(ended.error)))
     case "Defect":
@@ -243,7 +243,7 @@ export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<stri
     const engine = yield* Engine
     const { durable } = self
     const key = yield* durable.keyOf(input)
-    yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
+    yield* engine.submit(durable, key, yield* durable.input.encode(key, input))
     return key
   })
 
@@ -338,7 +338,7 @@ export const answer = (self: Named, key: string, step: string, answer: Answer): 
 
 /** Decides on an approval that a run waits for. `id` is the one that {@link pending} lists. */
 export const decide = (self: Named, key: string, id: string, decision: Approved | Denied): At<void> =>
-  Effect.flatMap(Engine, (engine) => engine.decide(ref(self, key), id, JSON.parse(JSON.stringify(decision)) as Json))
+  Effect.flatMap(Engine, (engine) => engine.decide(ref(self, key), id, asJson(decision)))
 
 /**
  * Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. Its events
@@ -438,7 +438,7 @@ export const schedule = <I, A, E, R>(
         typeof given === "function" ? (given as (at: number) => I)(at) : given
       )
       const key = `${yield* durable.keyOf(input)}@${new Date(at).toISOString()}`
-      const json = yield* durable.encodeInput(key, input)
+      const json = yield* durable.input.encode(key, input)
       yield* Effect.retry(
         Effect.tapError(engine.submit(durable, key, json), (error) => Effect.logWarning(error.message)),
         { while: (error) => error.reason === "engine", schedule: Schedule.spaced("1 second") }

@@ -296,7 +296,10 @@ class Team {
   #begin({ name }: Seat, id: string, nth: number): Effect.Effect<Effect.Effect<Stopped> | undefined> {
     return Effect.gen({ self: this }, function* () {
       const member = yield* this.#kept.begins(id, nth, name)
-      if (member !== name) return this.#board.hold(id, member)
+      if (member !== name) {
+        this.#board.hold(id, member)
+        return undefined
+      }
       const task = this.#board.get(id)!
       return this.#board.isReady(task) ? yield* this.#board.begin(task, name) : undefined
     })

@@ -5,7 +5,6 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
-import * as Approvals from "troupe/Approvals"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
 import * as Sqlite from "troupe/Sqlite"
@@ -132,7 +131,7 @@ it.live("a decision whose process ended before it woke the run wakes it", () =>
       const tables = Tables.make(Context.get(context, SqlClient.SqlClient))
       const { id, waits } = yield* Durable.find(desk, "x")
       // What it writes first, and then it is gone.
-      yield* tables.sendSignal(id, decisionName(waits[0]!.id), { ...Approvals.approve }, "token")
+      yield* tables.sendSignal(id, decisionName(waits[0]!.id), { _tag: "Approved" }, "token")
       expect(yield* Durable.result(desk, "x")).toBe("done")
     }).pipe(Effect.provide(Durable.worker(desk)), Effect.provide(engine(file)))
   }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("pay", {}), "done"])))

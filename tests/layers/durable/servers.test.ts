@@ -78,7 +78,7 @@ it.live("a server over HTTP that is away as the run goes on fails its call, whic
     const started = yield* server
     const live = Layer.mergeAll(
       calling("safe", "unsafe"),
-      Mcp.layer({ servers: { http: { url: started.url, timeout: "1 second" } } }),
+      Mcp.layer({ servers: { http: { url: started.url } } }),
       Approvals.layerRules([{ rule: "ask", tool: "unsafe" }])
     )
     const worker = Durable.worker(desk).pipe(Layer.provide(live), Layer.provideMerge(engine(file)))

@@ -36,6 +36,7 @@ import * as Workflow from "effect/workflow/Workflow"
 import * as WorkflowEngine from "effect/workflow/WorkflowEngine"
 import type { Surroundings } from "./execution.ts"
 import * as Execution from "./execution.ts"
+import { persistence } from "./persist.ts"
 import { keyText } from "./tables/rows.ts"
 
 /** The tables of the engine begin with this. */
@@ -90,7 +91,7 @@ const unreserved = (sql: SqlClient.SqlClient): SqlClient.SqlClient => {
 }
 
 /** Statements are made again for so long as a database may be away. */
-const insisting = Execution.persistence.pipe(Schedule.upTo({ duration: "10 minutes" }))
+const insisting = persistence.pipe(Schedule.upTo({ duration: "10 minutes" }))
 
 /**
  * The storage of messages, which writes the reply of a run until it is written. The engine gives up after a second, and then takes the
@@ -207,18 +208,23 @@ export const register = (
   return engine.register(workflow, body)
 }
 
+/** Does something with the execution of a run. */
+export type Going = (node: Node, fingerprint: string, executionId: string) => Effect.Effect<void>
+
 /** Asks the engine to execute a run. Asking again changes nothing. */
-export const start = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void> =>
+export const start: Going = (node, fingerprint, executionId) =>
   Effect.asVoid(
     node.engine.execute(workflowOf(fingerprint), { executionId, payload: {}, discard: true as const })
   ) as Effect.Effect<void>
 
 /** Wakes a run that waits for this, or will. Waking it again changes nothing. */
-export const wake = (node: Node, fingerprint: string, executionId: string, name: string): Effect.Effect<void> => {
-  const workflow = workflowOf(fingerprint)
-  return node.engine.poll(workflow, executionId).pipe(
-    // The engine knows the shards of a workflow by its annotations, which it takes at the first call.
-    Effect.andThen(
+export const waking =
+  (name: string): Going =>
+  (node, fingerprint, executionId) => {
+    const workflow = workflowOf(fingerprint)
+    return Effect.andThen(
+      // The engine knows the shards of a workflow by its annotations, which it takes at the first call.
+      node.engine.poll(workflow, executionId),
       node.engine.deferredDone(deferredOf(name), {
         workflowName: workflow._tag,
         executionId,
@@ -226,8 +232,7 @@ export const wake = (node: Node, fingerprint: string, executionId: string, name:
         exit: Exit.void
       })
     )
-  )
-}
+  }
 
 /**
  * Has a run that sleeps look again for what it waits for, and its messages read again. Where the database was away for a moment,
@@ -259,5 +264,5 @@ const addressOf = (node: Node, fingerprint: string, executionId: string): Entity
 }
 
 /** Interrupts the execution of a run in the process that has it. */
-export const interrupt = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void> =>
+export const interrupt: Going = (node, fingerprint, executionId) =>
   node.engine.interruptUnsafe(workflowOf(fingerprint), executionId)

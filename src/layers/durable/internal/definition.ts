@@ -19,13 +19,17 @@ import type { Answer, Kind } from "./engine.ts"
 export interface Definition extends Kind {
   readonly runner: Runner.Any
   readonly keyOf: (input: unknown) => Effect.Effect<string, DurableError>
-  readonly encodeInput: (key: string, input: unknown) => Effect.Effect<Schema.Json, DurableError>
-  readonly decodeInput: (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>
-  readonly encodeOutput: (key: string, output: unknown) => Effect.Effect<Schema.Json, DurableError>
-  readonly decodeOutput: (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>
+  readonly input: Coding
+  readonly output: Coding
   readonly encodeError: (error: unknown) => Schema.Json
   readonly decodeError: (json: Schema.Json) => unknown
   readonly onUnknown: (question: OutcomeUnknown) => Effect.Effect<Answer | undefined>
+}
+
+/** How values of a run become JSON and back. The key is for errors. */
+export interface Coding {
+  readonly encode: (key: string, value: unknown) => Effect.Effect<Schema.Json, DurableError>
+  readonly decode: (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>
 }
 
 /** The options of a definition, with their types erased. */
@@ -68,8 +72,6 @@ export const define = (runner: unknown, options: Options): Definition => {
     })
   }
   const key = options.key as (input: unknown) => string
-  const input = schemaOf(subject, "input", options.input, inputOf(runner))
-  const output = schemaOf(subject, "output", options.output, outputOf(runner))
   const error = schemaOf(subject, "error", options.error, undefined)
   return {
     name: options.name,
@@ -81,8 +83,8 @@ export const define = (runner: unknown, options: Options): Definition => {
         Effect.sync(() => key(input)),
         (given) => checkedKey(options.name, given)
       ),
-    ...codecOf("input", input, ["encodeInput", "decodeInput"]),
-    ...codecOf("output", output, ["encodeOutput", "decodeOutput"]),
+    input: codingOf("input", schemaOf(subject, "input", options.input, inputOf(runner))),
+    output: codingOf("output", schemaOf(subject, "output", options.output, outputOf(runner))),
     encodeError: (value) =>
       error !== undefined && Schema.is(error)(value)
         ? { own: Schema.encodeUnknownSync(error as Schema.Codec<unknown, Schema.Json>)(value) }
@@ -123,11 +125,7 @@ const checkedKey = (name: string, key: unknown): Effect.Effect<string, DurableEr
         })
       )
 
-const codecOf = <E extends string, D extends string>(
-  what: string,
-  schema: Schema.Top | undefined,
-  [encode, decode]: readonly [E, D]
-) => {
+const codingOf = (what: string, schema: Schema.Top | undefined): Coding => {
   const fail = (key: string, cause: unknown) =>
     new DurableError({
       reason: "engine",
@@ -144,19 +142,18 @@ const codecOf = <E extends string, D extends string>(
   }
   const by = schema as Schema.Codec<unknown, Schema.Json> | undefined
   return {
-    [encode]: (key: string, value: unknown) =>
+    encode: (key, value) =>
       by === undefined
         ? limited(key, value === undefined ? null : exactJson(value))
         : Effect.flatMap(
             Effect.mapError(Schema.encodeUnknownEffect(by)(value), (cause) => fail(key, cause)),
             (json) => limited(key, json)
           ),
-    [decode]: (key: string, json: Schema.Json) =>
+    decode: (key, json) =>
       by === undefined
         ? Effect.succeed(json)
         : Effect.mapError(Schema.decodeUnknownEffect(by)(json), (cause) => fail(key, cause))
-  } as Readonly<Record<E, (key: string, value: unknown) => Effect.Effect<Schema.Json, DurableError>>> &
-    Readonly<Record<D, (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>>>
+  }
 }
 
 /** Equal for definitions of the same name, version, structure and tools. */

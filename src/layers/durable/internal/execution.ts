@@ -8,21 +8,19 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { hasProperty } from "effect/Predicate"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { areThere } from "../../../internal/compensation.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
-import { asFailures, databaseProblem, isSqlError } from "../../internal/databaseProblem.ts"
 import { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Execute, OnUnknown, Wait } from "./engine.ts"
 import { missingEnds } from "./closing.ts"
 import { EventLog } from "./eventLog.ts"
 import * as Journal from "./journal.ts"
 import type { Nudges } from "./nudges.ts"
+import type { Persist } from "./persist.ts"
 import { recording } from "./recording.ts"
 import type { Claim, Tables } from "./tables.ts"
 
@@ -45,6 +43,7 @@ export interface Surroundings {
   readonly program: Effect.Effect<Program>
   /** Whether the engine was to wake this execution by this name. */
   readonly isWoken: (wake: string) => Effect.Effect<boolean>
+  readonly persist: Persist
   /** Has the engine wake this execution by these names, and gives the run up until then. */
   readonly sleep: (wakes: ReadonlyArray<string>) => Effect.Effect<"ready" | "asleep">
   /** Called after each write that others wait for. */
@@ -60,41 +59,13 @@ type Verdict =
   | { readonly _tag: "Asleep"; readonly waits: ReadonlyArray<Wait> }
   | { readonly _tag: "Elsewhere" }
 
-/** Statements are tried again while the database is out of reach; an execution that is fenced meanwhile writes nothing. */
-export const persistence = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)])
-
-/** Failures that trying again does not change: the statement asks for more than the database takes. By classes of PostgreSQL's codes. */
-const isForGood = (error: unknown): boolean => {
-  const code = isSqlError(error) && hasProperty(error.reason.cause, "code") ? String(error.reason.cause.code) : ""
-  return /^(22|54)...$/.test(code)
-}
-
-/** How often it is said that the database is waited for, in milliseconds. */
-const saidEvery = 30_000
-let saidAt = -Infinity
-
-const say = (error: unknown): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    if (now - saidAt < saidEvery) return Effect.void
-    saidAt = now
-    return Effect.logWarning(
-      `Durable runs wait for their database, and go on when it is there: ${databaseProblem(error)}. Check that it can be reached and that its disk is not full.`
-    )
-  })
-
-const persist = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A> =>
-  Effect.tapError(asFailures(statement), say).pipe(
-    Effect.retry({ schedule: persistence, while: (error) => !isForGood(error) }),
-    Effect.catch((error) => Effect.die(new Error(`the database refuses to keep it: ${databaseProblem(error)}`)))
-  )
-
 /** Executes a run until it has ended, sleeps, or is another's. */
 export const execute = (runId: string, on: Surroundings): Effect.Effect<void> =>
   Effect.gen(function* () {
     while (true) {
       const now = yield* Clock.currentTimeMillis
       const program = yield* on.program
-      const claim = yield* persist(on.tables.claim(runId, on.worker, now))
+      const claim = yield* on.persist(on.tables.claim(runId, on.worker, now))
       if (claim === undefined) return
       const ended = Deferred.makeUnsafe<void>()
       program.active.add(ended)
@@ -118,12 +89,12 @@ const settle = (claim: Claim, verdict: Verdict, on: Surroundings): Effect.Effect
     if (verdict._tag === "Elsewhere") return yield* Effect.as(Effect.sleep(500), true)
     if (verdict._tag === "Ended") {
       const { ended } = verdict
-      yield* persist(on.tables.setRun(claim, { state: stateOf(ended), ended: JSON.stringify(ended) }, now))
+      yield* on.persist(on.tables.setRun(claim, { state: stateOf(ended), ended: JSON.stringify(ended) }, now))
       yield* on.nudge(claim.run.id)
       return false
     }
     const { waits } = verdict
-    const slept = yield* persist(on.tables.setRun(claim, { state: "suspended", waits: JSON.stringify(waits) }, now))
+    const slept = yield* on.persist(on.tables.setRun(claim, { state: "suspended", waits: JSON.stringify(waits) }, now))
     yield* on.nudge(claim.run.id)
     if (!slept) return true
     return (yield* on.sleep(waits.map(({ wake }) => wake))) === "ready"
@@ -135,7 +106,7 @@ const stateOf = (ended: Ended) =>
 /** Runs the program once, from its start, with what is kept. */
 const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<Verdict> =>
   Effect.gen(function* () {
-    const { tables } = on
+    const { persist, tables } = on
     const host: Journal.Host = {
       claim,
       tables,
@@ -184,7 +155,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     )
     const verdict = verdictOf(exit, execution, claim, log)
     if (verdict._tag === "Ended" && verdict.ended._tag !== "Interrupted" && !log.isClosed) {
-      const kept = yield* persist(keptEvents(tables, claim, Infinity))
+      const kept = yield* persist(keptEvents(tables, claim))
       const now = yield* Clock.currentTimeMillis
       const root = { runId: `run_${claim.run.id}`, name: claim.run.name }
       for (const event of missingEnds(kept, root, verdict.ended, now)) log.add(event)
@@ -195,21 +166,13 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
 
 const encodeEvent = (event: RunEvent): Schema.Json => toJson(Schema.encodeSync(RunEvent)(event))
 
+/** As they were written: they are compared, and go nowhere. */
 const keptEvents = (
   tables: Tables,
   { run }: Claim,
-  lastSeq: number
+  lastSeq?: number
 ): Effect.Effect<ReadonlyArray<RunEvent>, SqlError> =>
-  Effect.gen(function* () {
-    const events: Array<RunEvent> = []
-    while (events.length <= lastSeq) {
-      const more = yield* tables.events(run.id, events.length)
-      if (more.length === 0) break
-      // As they were written: they are compared, and go nowhere.
-      events.push(...(more as unknown as ReadonlyArray<RunEvent>))
-    }
-    return events
-  })
+  Effect.map(tables.allEvents(run.id, lastSeq), (events) => events as unknown as ReadonlyArray<RunEvent>)
 
 /** A run that goes to sleep, or to another process, has not ended, so what its runners say of that is not kept. */
 const note = (event: RunEvent, log: EventLog, execution: Journal.Execution, on: Surroundings): Effect.Effect<void> =>

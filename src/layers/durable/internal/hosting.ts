@@ -11,6 +11,7 @@ import * as Cluster from "./cluster.ts"
 import type { Execute, Kind, OnUnknown, Planned } from "./engine.ts"
 import type { Program } from "./execution.ts"
 import type { Nudges } from "./nudges.ts"
+import * as Persist from "./persist.ts"
 import { nodeName, processName, removeGone } from "./processes.ts"
 import { serve } from "./schedules.ts"
 import type { Settings } from "./sqlEngine.ts"
@@ -32,6 +33,7 @@ interface Process {
   readonly settings: Settings
   readonly tables: Tables.Tables
   readonly nudge: Nudges["nudge"]
+  readonly persist: Persist.Persist
   readonly scope: Scope.Scope
   readonly lock: Semaphore.Semaphore
   readonly hosted: Map<string, Hosted>
@@ -45,7 +47,8 @@ export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Ta
   Effect.map(Effect.scope, (scope) => {
     const lock = Semaphore.makeUnsafe(1)
     const names = new Set<string>()
-    const process: Process = { sql, settings, tables, nudge, scope, lock, hosted: new Map() }
+    const persist = Persist.make()
+    const process: Process = { sql, settings, tables, nudge, persist, scope, lock, hosted: new Map() }
     return {
       /** Executes runs of a definition for as long as the scope is open. */
       add: ({ fingerprint }: Kind, execute: Execute, onUnknown: OnUnknown): Effect.Effect<void, unknown, Scope.Scope> =>
@@ -66,7 +69,7 @@ export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Ta
           ),
           () => Effect.sync(() => names.delete(planned.name))
         )
-        return Effect.andThen(named, Effect.asVoid(Effect.forkScoped(serve({ ...planned, tables, isHeld }))))
+        return Effect.andThen(named, Effect.asVoid(Effect.forkScoped(serve({ ...planned, tables, persist, isHeld }))))
       },
       nodeOf: (fingerprint: string) => process.hosted.get(fingerprint)?.node
     }
@@ -85,7 +88,7 @@ const twice = (name: string): Effect.Effect<never> =>
 /** Makes the node of a definition. */
 const open = (process: Process, fingerprint: string): Effect.Effect<Hosted, unknown> =>
   Effect.gen(function* () {
-    const { hosted, nudge, scope, settings, sql, tables } = process
+    const { hosted, nudge, persist, scope, settings, sql, tables } = process
     const own = yield* Scope.fork(scope)
     yield* Effect.ignore(removeGone(sql, Cluster.prefix))
     const node = yield* Cluster.build(sql, settings, {
@@ -102,6 +105,7 @@ const open = (process: Process, fingerprint: string): Effect.Effect<Hosted, unkn
       worker: processName,
       program,
       nudge,
+      persist,
       drainMillis: settings.drain,
       isClosing: () => scope.state._tag === "Closed"
     }).pipe(Scope.provide(own))

@@ -12,6 +12,7 @@ import { OutcomeUnknown } from "../../../RunError.ts"
 import { isJsonObject } from "../../../internal/json.ts"
 import type { Journal, Step } from "../../../services/Journal.ts"
 import type { KeptStep, OnUnknown, Wait } from "./engine.ts"
+import type { Persist } from "./persist.ts"
 import { type Claim, keyText, signalText, signalWake, type Tables, type Written } from "./tables.ts"
 
 /** Why an execution stops before its run has ended. */
@@ -35,8 +36,7 @@ export interface Host {
   /** Whether the run was to be woken by this name. */
   readonly isWoken: (wake: string) => Effect.Effect<boolean>
   readonly onUnknown: OnUnknown
-  /** Runs a statement until it succeeds. */
-  readonly persist: <A>(statement: Effect.Effect<A, unknown>) => Effect.Effect<A>
+  readonly persist: Persist
   readonly now: Effect.Effect<number>
 }
 

@@ -21,7 +21,7 @@ import {
 } from "../../../services/Runs.ts"
 import type { Definition } from "./definition.ts"
 import type { Execute, Kept, Ref, Service } from "./engine.ts"
-import { journaled, runnerOf } from "./program.ts"
+import { asJson, journaled, runnerOf } from "./program.ts"
 
 const GivenUp = Schema.TaggedStruct("GivenUp", {})
 
@@ -46,7 +46,6 @@ const Message = Schema.Struct({ prompt: Prompt.Prompt, delivery: Schema.Literals
 const decodeMessage = Schema.decodeUnknownOption(Message)
 const encodeMessage = Schema.encodeSync(Message)
 
-const asJson = (value: unknown): Schema.Json => JSON.parse(JSON.stringify(value)) as Schema.Json
 const refOf = ({ key, name }: Kept): Ref => ({ name, key })
 const runIdOf = (id: string): string => `run_${id}`
 const idIn = (runId: string): string => runId.replace(/^run_/, "")
@@ -62,7 +61,7 @@ const executing =
       const input: unknown =
         given.input._tag === "Transcript"
           ? yield* Effect.orDie(decodePrompt(given.input.value))
-          : yield* durable.decodeInput("", given.input.value)
+          : yield* durable.input.decode("", given.input.value)
       const inbox = yield* Inbox.make
       const take = (message: Schema.Json) =>
         Option.match(decodeMessage(message), {
@@ -151,12 +150,17 @@ const asking =
       return Effect.mapError(own(kept), (error) => (error instanceof RunsError ? error : ofEngine(runId)(error)))
     })
 
-const infoOf = Effect.fnUntraced(function* (engine: Service, kept: Kept): Effect.fn.Return<Info, DurableError> {
+/** How a run stands, and the key of the run that goes on with it. */
+const standing = Effect.fnUntraced(function* (
+  engine: Service,
+  kept: Kept
+): Effect.fn.Return<Info & { readonly nextKey: string }, DurableError> {
   const runId = runIdOf(kept.id)
   const last = yield* engine.last(refOf(kept))
-  const { next } = yield* resumption(engine, kept)
+  const { key, next } = yield* resumption(engine, kept)
   const isAbandoned = next !== undefined && isGivenUp(next)
   return {
+    nextKey: key,
     runId,
     runner: kept.name,
     status: isAbandoned ? "interrupted" : statusOf(kept, last),
@@ -168,6 +172,9 @@ const infoOf = Effect.fnUntraced(function* (engine: Service, kept: Kept): Effect
     resumedAs: next === undefined || isAbandoned ? undefined : runIdOf(next.id)
   }
 })
+
+const infoOf = (engine: Service, kept: Kept): Effect.Effect<Info, DurableError> =>
+  Effect.map(standing(engine, kept), ({ nextKey: _nextKey, ...info }) => info)
 
 /** Reads the tag alone: the transcript of another may be long, and each run of a list is looked at. */
 const isGivenUp = ({ input }: Kept): boolean => holdsGivenUp(input)
@@ -194,7 +201,7 @@ const starting =
         const remedy = "Give it to Durable.runs, or provide Runs.layerMemory() to that Layer"
         return yield* fail("engine", "", problem, remedy)
       }
-      const value = yield* Effect.mapError(durable.encodeInput("", input), ofEngine(""))
+      const value = yield* Effect.mapError(durable.input.encode("", input), ofEngine(""))
       const given = givenOf({ _tag: "Input", value }, options)
       return yield* submit(engine, durable, globalThis.crypto.randomUUID(), given)
     })
@@ -206,13 +213,12 @@ const resuming = Effect.fnUntraced(function* (
   answered: Prompt.Prompt,
   options: StartOptions
 ): Effect.fn.Return<string, RunsError | DurableError> {
-  const { owner, runId, status } = yield* infoOf(engine, kept)
+  const { nextKey, owner, runId, status } = yield* standing(engine, kept)
   if (status !== "suspended") {
     return yield* fail("not-waiting", runId, "it does not wait for answers", "Only a suspended run is resumed")
   }
   const given = givenOf({ _tag: "Transcript", value: encodePrompt(answered) }, { owner, ...options })
-  const { key } = yield* resumption(engine, kept)
-  return yield* submit(engine, definitions.get(kept.name)!, key, given)
+  return yield* submit(engine, definitions.get(kept.name)!, nextKey, given)
 })
 
 /** Takes the place of the run that would go on with a suspended one, so that no process takes answers to it any more. */
@@ -220,11 +226,10 @@ const givingUp = Effect.fnUntraced(function* (
   { definitions, engine }: Keeping,
   kept: Kept
 ): Effect.fn.Return<void, RunsError | DurableError> {
-  const { owner, resumedAs, status } = yield* infoOf(engine, kept)
+  const { nextKey, owner, resumedAs, status } = yield* standing(engine, kept)
   if (status !== "suspended" || resumedAs !== undefined) return
-  const { key } = yield* resumption(engine, kept)
   const durable = definitions.get(kept.name)!
-  yield* Effect.catch(submit(engine, durable, key, givenOf({ _tag: "GivenUp" }, { owner })), (error) =>
+  yield* Effect.catch(submit(engine, durable, nextKey, givenOf({ _tag: "GivenUp" }, { owner })), (error) =>
     // An answer may have come first.
     Effect.flatMap(infoOf(engine, kept), (info) =>
       info.status === "suspended" && info.resumedAs === undefined ? error : Effect.void

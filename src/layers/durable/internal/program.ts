@@ -35,8 +35,8 @@ export const programOf =
   (durable: Definition, services: Context.Context<never>): Execute =>
   (start) => {
     return Effect.gen(function* () {
-      const input = yield* durable.decodeInput("", start.input)
-      return yield* durable.encodeOutput("", yield* runnerOf(durable, start).run(input))
+      const input = yield* durable.input.decode("", start.input)
+      return yield* durable.output.encode("", yield* runnerOf(durable, start).run(input))
     }).pipe(
       Effect.mapError(durable.encodeError),
       Effect.updateContext((context: Context.Context<never>) => ofRun(Context.merge(context, services), start))
@@ -75,7 +75,8 @@ const ofRun = (services: Context.Context<never>, start: Start): Context.Context<
     Context.add(CurrentApprover, approverOf(Context.get(services, CurrentApprover), start))
   )
 
-const asJson = (value: unknown): Schema.Json => JSON.parse(JSON.stringify(value)) as Schema.Json
+/** A value that has a JSON form, as JSON. */
+export const asJson = (value: unknown): Schema.Json => JSON.parse(JSON.stringify(value)) as Schema.Json
 
 const Decided = Schema.Union([
   Schema.Struct({ _tag: Schema.Literal("Approved"), params: Schema.optionalKey(Schema.Json) }),

@@ -5,14 +5,14 @@
 import * as Clock from "effect/Clock"
 import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
-import { asFailures, databaseProblem } from "../../internal/databaseProblem.ts"
 import type { Planned } from "./engine.ts"
+import type { Persist } from "./persist.ts"
 import type { Tables } from "./tables.ts"
 
 /** What serving a schedule needs. */
 export interface Serving extends Planned {
   readonly tables: Tables
+  readonly persist: Persist
   /** Whether this node is the one that serves it. */
   readonly isHeld: Effect.Effect<boolean>
 }
@@ -23,32 +23,21 @@ const maxLate = 60_000
 /** How often a node looks at its lease and at its clock, which may jump. */
 const lookMillis = 500
 
-/** Tries again while the database is out of reach, and says so. */
-const insisting = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A> =>
-  Effect.orDie(
-    Effect.retry(
-      Effect.tapError(asFailures(statement), (error) =>
-        Effect.logWarning(`the schedule of durable runs waits for its database: ${databaseProblem(error)}`)
-      ),
-      Schedule.spaced("1 second")
-    )
-  )
-
 /** Serves a schedule whenever this node holds its lease. Never ends. */
 export const serve = (schedule: Serving): Effect.Effect<never> => {
-  const { isHeld, name, tables } = schedule
+  const { isHeld, name, persist, tables } = schedule
   // Written before anything else, so that a process which comes and goes leaves where to go on from.
-  const begun = Effect.flatMap(Clock.currentTimeMillis, (now) => insisting(tables.beginSchedule(name, now)))
+  const begun = Effect.flatMap(Clock.currentTimeMillis, (now) => persist(tables.beginSchedule(name, now)))
   const turn = Effect.flatMap(isHeld, (held) => (held ? whileHeld(schedule) : Effect.sleep(lookMillis)))
   return Effect.andThen(begun, Effect.forever(turn))
 }
 
 /** Begins what is due, from the time that was kept on, until the lease is another node's. */
-const whileHeld = ({ catchUp, cron, isHeld, name, run, tables }: Serving): Effect.Effect<void> =>
+const whileHeld = ({ catchUp, cron, isHeld, name, persist, run, tables }: Serving): Effect.Effect<void> =>
   Effect.gen(function* () {
     const since = yield* Clock.currentTimeMillis
     // Times that passed before there was a node to serve them are made up for, if they are not too old.
-    let last = Math.max(yield* insisting(tables.lastOfSchedule(name)), since - catchUp)
+    let last = Math.max(yield* persist(tables.lastOfSchedule(name)), since - catchUp)
     while (yield* isHeld) {
       const now = yield* Clock.currentTimeMillis
       // A clock that jumps by years must not begin all that lies between.
@@ -59,7 +48,7 @@ const whileHeld = ({ catchUp, cron, isHeld, name, run, tables }: Serving): Effec
         continue
       }
       yield* run(next)
-      yield* insisting(tables.keepSchedule(name, next))
+      yield* persist(tables.keepSchedule(name, next))
       last = next
     }
   })

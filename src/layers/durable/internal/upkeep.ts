@@ -18,8 +18,6 @@ export interface Charge {
 
 const everyMillis = 1000
 
-type Going = (node: Cluster.Node, fingerprint: string, executionId: string) => Effect.Effect<void, unknown>
-
 /** Sets runs going. One that was to be set going in the round before too is roused: what was to do it is lost. */
 class Rounds {
   readonly #charge: Charge
@@ -35,7 +33,7 @@ class Rounds {
     this.#now = new Set()
   }
 
-  set(executionId: string, going: Going, name = ""): Effect.Effect<void, unknown> {
+  set(executionId: string, going: Cluster.Going, name = ""): Effect.Effect<void, unknown> {
     const { fingerprint, node } = this.#charge
     const id = `${executionId} ${name}`
     this.#now.add(id)
@@ -43,11 +41,6 @@ class Rounds {
     return this.#before.has(id) ? Effect.andThen(set, Cluster.rouse(node, fingerprint, executionId)) : set
   }
 }
-
-const wakingBy =
-  (name: string): Going =>
-  (...run) =>
-    Cluster.wake(...run, name)
 
 /**
  * Takes over from processes of this machine that are gone, starts what was kept and never started, wakes what has slept
@@ -65,7 +58,7 @@ export const upkeep = (charge: Charge): Effect.Effect<never> => {
       each(tables.queued(fingerprint, now - 2000), (run) => rounds.set(Tables.executionIdOf(run), Cluster.start)),
       each(tables.due(fingerprint, now + everyMillis), (due) => waking(charge, due, { underWay, now, rounds })),
       // A process that sent something may have ended before it woke the run, and the run may have been about to sleep.
-      each(tables.unheard(fingerprint), ({ executionId, wake }) => rounds.set(executionId, wakingBy(wake), wake)),
+      each(tables.unheard(fingerprint), ({ executionId, wake }) => rounds.set(executionId, Cluster.waking(wake), wake)),
       keep === undefined ? Effect.void : prune(tables, node, now - keep)
     ]
     // One that fails is tried again with the next round, and keeps none of the others from their work.
@@ -91,8 +84,8 @@ const waking = (
   underWay.add(id)
   const wakes =
     at <= now
-      ? rounds.set(executionId, wakingBy(wake), wake)
-      : Effect.delay(Cluster.wake(node, fingerprint, executionId, wake), at - now)
+      ? rounds.set(executionId, Cluster.waking(wake), wake)
+      : Effect.delay(Cluster.waking(wake)(node, fingerprint, executionId), at - now)
   return (isOver ? tables.woken(runId, wake) : wakes).pipe(
     Effect.ignoreCause,
     Effect.ensuring(Effect.sync(() => underWay.delete(id))),

@@ -33,49 +33,40 @@ interface Id {
   readonly id: number
 }
 
-const ids = (rows: ReadonlyArray<Id>): ReadonlyArray<number> => rows.map(({ id }) => Number(id))
-
 /** The fastest way that the database has. */
 export const search = ({ dialect, sql }: Database): Effect.Effect<Search> => {
   if (dialect === "pg") {
     const installed = sql<{
       readonly found: boolean
     }>`SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector') AS found`
+    const length = (vector: Vector) => sql`array_length(embedding, 1) = ${vector.length}`
+    const byPgvector = ordered(sql, length, (vector) => sql`embedding::vector <=> ${arrayOf(vector)}::real[]::vector`)
+    const bySums = ordered(
+      sql,
+      length,
+      (vector) => sql`(SELECT SUM(a * b) FROM unnest(embedding, ${arrayOf(vector)}::real[]) AS pairs (a, b)) DESC`
+    )
     return Effect.match(installed, {
-      onFailure: () => inPostgres(sql),
-      onSuccess: ([row]) => (row?.found === true ? withPgvector(sql) : inPostgres(sql))
+      onFailure: () => bySums,
+      onSuccess: ([row]) => (row?.found === true ? byPgvector : bySums)
     })
   }
-  return Effect.match(sql`SELECT vec_version()`, { onFailure: () => here(sql), onSuccess: () => withSqliteVec(sql) })
+  const bySqliteVec = ordered(
+    sql,
+    (vector) => sql`LENGTH(embedding) = ${vector.byteLength}`,
+    (vector) => sql`vec_distance_cosine(embedding, ${bytesOf(vector)})`
+  )
+  return Effect.match(sql`SELECT vec_version()`, { onFailure: () => here(sql), onSuccess: () => bySqliteVec })
 }
 
-const withPgvector =
-  (sql: Client.SqlClient): Search =>
+/** The database compares the vectors of one length, and puts the texts in order. */
+const ordered =
+  (sql: Client.SqlClient, length: (vector: Vector) => Fragment, order: (vector: Vector) => Fragment): Search =>
   (vector, namespace, limit) =>
     Effect.map(
-      sql<Id>`SELECT id FROM troupe_memories
-        WHERE namespace = ${namespace} AND array_length(embedding, 1) = ${vector.length}
-        ORDER BY embedding::vector <=> ${arrayOf(vector)}::real[]::vector LIMIT ${limit}`,
-      ids
-    )
-
-const inPostgres =
-  (sql: Client.SqlClient): Search =>
-  (vector, namespace, limit) =>
-    Effect.map(
-      sql<Id>`SELECT id FROM troupe_memories
-        WHERE namespace = ${namespace} AND array_length(embedding, 1) = ${vector.length}
-        ORDER BY (SELECT SUM(a * b) FROM unnest(embedding, ${arrayOf(vector)}::real[]) AS pairs (a, b)) DESC LIMIT ${limit}`,
-      ids
-    )
-
-const withSqliteVec =
-  (sql: Client.SqlClient): Search =>
-  (vector, namespace, limit) =>
-    Effect.map(
-      sql<Id>`SELECT id FROM troupe_memories WHERE namespace = ${namespace} AND LENGTH(embedding) = ${vector.byteLength}
-        ORDER BY vec_distance_cosine(embedding, ${bytesOf(vector)}) LIMIT ${limit}`,
-      ids
+      sql<Id>`SELECT id FROM troupe_memories WHERE namespace = ${namespace} AND ${length(vector)}
+        ORDER BY ${order(vector)} LIMIT ${limit}`,
+      (rows) => rows.map(({ id }) => Number(id))
     )
 
 /** Vectors that are read at once. */

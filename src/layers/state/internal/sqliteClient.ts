@@ -3,9 +3,9 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Clock from "effect/Clock"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as Client from "effect/sql/SqlClient"
@@ -95,21 +95,14 @@ const whileBusy = <A>(
   canRetry: () => boolean,
   { busyTimeout }: Settings
 ): Effect.Effect<A, SqlError> =>
-  Effect.catch(attempt, (first) => {
-    if (!isBusy(first) || !canRetry()) return Effect.fail(first)
-    return Effect.flatMap(Clock.currentTimeMillis, (start) => {
-      const again = (count: number): Effect.Effect<A, SqlError> =>
-        Effect.andThen(
-          Effect.sleep(5 + ((count * 7) % 20)),
-          Effect.catch(attempt, (error) =>
-            Effect.flatMap(Clock.currentTimeMillis, (now) =>
-              isBusy(error) && now - start < Duration.toMillis(busyTimeout) ? again(count + 1) : Effect.fail(error)
-            )
-          )
-        )
-      return again(0)
-    })
-  })
+  Effect.catch(attempt, (first) =>
+    isBusy(first) && canRetry()
+      ? Effect.retry(Effect.delay(attempt, 5), {
+          while: isBusy,
+          schedule: Schedule.jittered(Schedule.spaced(10)).pipe(Schedule.upTo({ duration: busyTimeout }))
+        })
+      : Effect.fail(first)
+  )
 
 interface Module {
   readonly DatabaseSync: typeof DatabaseSync

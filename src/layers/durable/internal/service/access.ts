@@ -19,47 +19,38 @@ export interface Parts extends Nudges {
 }
 
 /** The same, with what all functions of the service use. */
-export interface Access extends Parts {
-  /** With the clock of the machine: that of a test does not move the leases of other processes. */
-  readonly live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  readonly now: Effect.Effect<number>
-  /** Runs a statement, also where the database is out of reach for a moment. */
-  readonly ask: <A>(key: string, statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, DurableError>
-  readonly find: (ref: Ref) => Effect.Effect<Tables.RunRow | undefined, DurableError>
-  readonly known: (ref: Ref) => Effect.Effect<Tables.RunRow, DurableError>
-  readonly start: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
-  readonly stop: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
-  readonly wake: (run: Tables.RunRow, name: string) => Effect.Effect<void, DurableError>
-}
+export type Access = ReturnType<typeof accessOf>
 
 const attempts = { times: 3, schedule: Schedule.exponential(50) }
 
 /** Makes the access of the parts. */
-export const accessOf = (parts: Parts): Access => {
+export const accessOf = (parts: Parts) => {
   const { client, hosts, tables } = parts
+  /** With the clock of the machine: that of a test does not move the leases of other processes. */
   const live = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
-  const ask: Access["ask"] = (key, statement) =>
+  /** Runs a statement, also where the database is out of reach for a moment. */
+  const ask = <A>(key: string, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, DurableError> =>
     live(Effect.mapError(Effect.retry(asFailures(statement), attempts), (cause) => unreachable(key, cause)))
-  /** A call of the engine, whose failures are defects. */
-  const call = (key: string, effect: Effect.Effect<void>): Effect.Effect<void, DurableError> =>
-    live(Effect.catchDefect(effect, (cause) => Effect.fail(unreachable(key, cause))))
-  const nodeFor = (fingerprint: string): Cluster.Node => hosts.nodeOf(fingerprint) ?? client
   const find = (ref: Ref) => ask(ref.key, tables.findAt(ref))
-  const on =
-    (then: (node: Cluster.Node, fingerprint: string, executionId: string) => Effect.Effect<void>) =>
-    (run: Tables.RunRow) =>
-      call(run.key, then(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run)))
+  /** Has the engine do something with a run. Its failures are defects. */
+  const on = (run: Tables.RunRow, then: Cluster.Going): Effect.Effect<void, DurableError> => {
+    const node = hosts.nodeOf(run.fingerprint) ?? client
+    return then(node, run.fingerprint, Tables.executionIdOf(run)).pipe(
+      Effect.catchDefect((cause) => Effect.fail(unreachable(run.key, cause))),
+      live
+    )
+  }
   return {
     ...parts,
     live,
     ask,
     find,
     now: live(Clock.currentTimeMillis),
-    known: (ref) =>
+    known: (ref: Ref): Effect.Effect<Tables.RunRow, DurableError> =>
       Effect.flatMap(find(ref), (run) => (run === undefined ? Effect.fail(unknownRun(ref)) : Effect.succeed(run))),
-    start: on(Cluster.start),
-    stop: on(Cluster.interrupt),
-    wake: (run, name) => on((node, fingerprint, executionId) => Cluster.wake(node, fingerprint, executionId, name))(run)
+    start: (run: Tables.RunRow) => on(run, Cluster.start),
+    stop: (run: Tables.RunRow) => on(run, Cluster.interrupt),
+    wake: (run: Tables.RunRow, name: string) => on(run, Cluster.waking(name))
   }
 }
 

@@ -26,13 +26,7 @@ export const following = (access: Access): Pick<Service, "events" | "last"> => (
 /** Ends the events of a run that no process ends. */
 export const close = ({ ask, now, tables }: Access, run: Tables.RunRow): Effect.Effect<void, DurableError> =>
   Effect.gen(function* () {
-    const kept: Array<RunEvent> = []
-    for (let next = 0; ;) {
-      const more = yield* ask(run.key, tables.events(run.id, next))
-      if (more.length === 0) break
-      kept.push(...(yield* readable(more)))
-      next += more.length
-    }
+    const kept = yield* readable(yield* ask(run.key, tables.allEvents(run.id)))
     const root = { runId: `run_${run.id}`, name: run.name }
     const own = missingEnds(kept, root, run.ended ?? { _tag: "Interrupted" }, yield* now)
     const [first] = own

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import * as Predicate from "effect/Predicate"
+import { assertOneOf, assertOptions, namesOf } from "../../../internal/definition.ts"
 import { hash } from "../../../internal/fingerprint.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Decision, Request } from "../../../services/Approver.ts"
@@ -117,22 +118,18 @@ export const remembering = (
     })
 }
 
+const known = namesOf<ToolRule>({ rule: true, tool: true, server: true, where: true })
+
 /** Throws for a rule that nothing can fit, or that fits what it was not meant for. */
 export const assertRules = (rules: unknown): void => {
-  const wrong = (problem: string) => {
-    throw new InvalidDefinition({
-      subject: "Approvals.layerRules",
-      problem,
-      remedy: 'Write rules as { rule: "deny", tool: "run_command", where: { command: "rm" } }'
-    })
+  const subject = "Approvals.layerRules"
+  if (!Array.isArray(rules)) {
+    const remedy = 'Write rules as { rule: "deny", tool: "run_command", where: { command: "rm" } }'
+    throw new InvalidDefinition({ subject, problem: "its rules are not an array", remedy })
   }
-  if (!Array.isArray(rules)) return wrong("its rules are not an array")
-  const known = new Set(["rule", "tool", "server", "where"])
-  for (const rule of rules as ReadonlyArray<unknown>) {
-    if (!Predicate.isObject(rule)) return wrong("a rule is not an object")
-    const { rule: kind } = rule as { readonly rule?: unknown }
-    if (kind !== "allow" && kind !== "ask" && kind !== "deny") return wrong(`a rule is ${JSON.stringify(kind)}`)
-    const unknown = Object.keys(rule).find((name) => !known.has(name))
-    if (unknown !== undefined) return wrong(`a rule has ${JSON.stringify(unknown)}, which means nothing`)
+  for (const [index, rule] of (rules as ReadonlyArray<Partial<ToolRule>>).entries()) {
+    const own = `rule ${index + 1} of ${subject}`
+    assertOptions(own, rule, known)
+    assertOneOf(own, "rule", rule.rule ?? null, ["allow", "ask", "deny"])
   }
 }

@@ -40,16 +40,9 @@ export interface Host {
   readonly now: Effect.Effect<number>
 }
 
-/** What the loop asks for where a journal has it. */
-interface Waiting {
-  readonly kept: (step: Step) => Effect.Effect<Option.Option<Schema.Json>>
-  readonly signal: (step: Step, problemWith: (payload: Schema.Json) => string | undefined) => Effect.Effect<Schema.Json>
-  readonly sleep: (step: Step, duration: Duration.Duration) => Effect.Effect<void>
-}
-
 /** The journal of an execution, and what became of it. */
 export interface Execution {
-  readonly journal: Journal & Waiting
+  readonly journal: Journal
   /** What the run waits for, by what wakes it. */
   readonly waits: ReadonlyMap<string, Wait>
   /** Completed when the execution has to stop at once. */

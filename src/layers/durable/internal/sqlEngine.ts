@@ -12,7 +12,7 @@ import * as Cluster from "./cluster.ts"
 import type { Service } from "./engine.ts"
 import { hosting } from "./hosting.ts"
 import * as Nudges from "./nudges.ts"
-import { accessOf, unreachable } from "./service/access.ts"
+import { accessOf, reaching } from "./service/access.ts"
 import { following } from "./service/following.ts"
 import { finding, running } from "./service/running.ts"
 import { deciding, mailing } from "./service/telling.ts"
@@ -47,9 +47,7 @@ export const make = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effec
     const access = accessOf({ tables, client, hosts, ...nudges })
     return { ...running(access), ...finding(access), ...following(access), ...deciding(access), ...mailing(access) }
   }).pipe(
-    Effect.mapError((cause) => (cause instanceof DurableError ? cause : unreachable("", cause))),
-    // The cluster dies of what its storage fails with.
-    Effect.catchDefect((cause) => Effect.fail(unreachable("", cause))),
+    reaching,
     // The clock of a test does not move the leases of other processes.
     Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
   )

@@ -32,13 +32,10 @@ export const accessOf = (parts: Parts) => {
   const ask = <A>(key: string, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, DurableError> =>
     live(Effect.mapError(Effect.retry(asFailures(statement), attempts), (cause) => unreachable(key, cause)))
   const find = (ref: Ref) => ask(ref.key, tables.findAt(ref))
-  /** Has the engine do something with a run. Its failures are defects. */
+  /** Has the engine do something with a run. */
   const on = (run: Tables.RunRow, then: Cluster.Going): Effect.Effect<void, DurableError> => {
     const node = hosts.nodeOf(run.fingerprint) ?? client
-    return then(node, run.fingerprint, Tables.executionIdOf(run)).pipe(
-      Effect.catchDefect((cause) => Effect.fail(unreachable(run.key, cause))),
-      live
-    )
+    return live(reaching(then(node, run.fingerprint, Tables.executionIdOf(run)), run.key))
   }
   return {
     ...parts,
@@ -55,13 +52,20 @@ export const accessOf = (parts: Parts) => {
 }
 
 /** The database does not do what it is asked for. */
-export const unreachable = (key: string, cause: unknown): DurableError =>
+const unreachable = (key: string, cause: unknown): DurableError =>
   new DurableError({
     reason: "engine",
     key,
     problem: `the database failed: ${databaseProblem(cause)}`,
     remedy: "Check that it can be reached, and call again: what was done is not done twice"
   })
+
+/** Fails where the database, or the cluster, which dies of what its storage fails with, does not do what it is asked for. */
+export const reaching = <A, R>(effect: Effect.Effect<A, unknown, R>, key = ""): Effect.Effect<A, DurableError, R> =>
+  effect.pipe(
+    Effect.mapError((cause) => (cause instanceof DurableError ? cause : unreachable(key, cause))),
+    Effect.catchDefect((cause) => Effect.fail(unreachable(key, cause)))
+  )
 
 const unknownRun = ({ key, name }: Ref): DurableError =>
   new DurableError({

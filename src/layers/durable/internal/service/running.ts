@@ -6,7 +6,7 @@ import * as Cluster from "../cluster.ts"
 import type { Ended, Ref, Service } from "../engine.ts"
 import type * as Tables from "../tables.ts"
 import { prune } from "../upkeep.ts"
-import { type Access, unreachable } from "./access.ts"
+import { type Access, reaching } from "./access.ts"
 import { close } from "./following.ts"
 
 /** The functions of the service that change which runs there are. */
@@ -16,14 +16,7 @@ export const running = (
   const { ask, client, hosts, known, live, now, nudge, start, stop, tables } = access
   return {
     submit: (kind, key, input) => submit(access, { ...kind, key }, input),
-    host: (kind, execute, onUnknown) =>
-      live(
-        hosts.add(kind, execute, onUnknown).pipe(
-          Effect.mapError((cause) => unreachable("", cause)),
-          // The cluster dies of what its storage fails with.
-          Effect.catchDefect((cause) => Effect.fail(unreachable("", cause)))
-        )
-      ),
+    host: (kind, execute, onUnknown) => live(reaching(hosts.add(kind, execute, onUnknown))),
     schedule: (kind, planned) => live(hosts.schedule(kind, planned)),
     interrupt: (ref) =>
       Effect.gen(function* () {
@@ -43,7 +36,7 @@ export const running = (
         if (!(yield* ask(ref.key, tables.requeue(before.id, at)))) return yield* notEnded(ref, before)
         yield* start(yield* known(ref))
       }),
-    prune: (before) => Effect.mapError(live(prune(tables, client, before)), (cause) => unreachable("", cause))
+    prune: (before) => live(reaching(prune(tables, client, before)))
   }
 }
 
@@ -58,11 +51,8 @@ export const finding = (
     byId: (id) => ask("", tables.find(id)),
     isServed: ({ fingerprint }) => {
       const group = Cluster.groupOf(fingerprint)
-      return Effect.mapError(
-        Effect.map(client.runners.getRunners, (runners) =>
-          runners.some(([runner, isHealthy]) => isHealthy && runner.groups.includes(group))
-        ),
-        (cause) => unreachable("", cause)
+      return Effect.map(reaching(client.runners.getRunners), (runners) =>
+        runners.some(([runner, isHealthy]) => isHealthy && runner.groups.includes(group))
       )
     },
     ended: (ref, onUsed) => ended(access, ref, onUsed),

@@ -56,24 +56,21 @@ export const signalWake = (name: string, seq: number): string => `signal/${name}
 /** A row as the driver gives it. */
 export type Row = Readonly<Record<string, unknown>>
 
-/** A column of text. */
-export const text = (value: unknown): string => String(value)
-
 /** A column of JSON. */
-export const json = (value: unknown): Schema.Json => JSON.parse(text(value)) as Schema.Json
+export const json = (value: unknown): Schema.Json => JSON.parse(String(value)) as Schema.Json
 
 /** A run of its row. */
 export const runOf = (row: Row): RunRow => ({
-  id: text(row["id"]),
-  name: text(row["name"]),
-  key: text(row["run_key"]),
-  fingerprint: text(row["fingerprint"]),
-  inputHash: text(row["input_hash"]),
+  id: String(row["id"]),
+  name: String(row["name"]),
+  key: String(row["run_key"]),
+  fingerprint: String(row["fingerprint"]),
+  inputHash: String(row["input_hash"]),
   input: json(row["input"]),
-  state: text(row["state"]) as State,
+  state: String(row["state"]) as State,
   waits: row["waits"] === null ? [] : (json(row["waits"]) as unknown as ReadonlyArray<Wait>),
   ended: row["ended"] === null ? undefined : (json(row["ended"]) as unknown as Ended),
-  worker: row["worker"] === null ? undefined : text(row["worker"]),
+  worker: row["worker"] === null ? undefined : String(row["worker"]),
   epoch: Number(row["epoch"]),
   generation: Number(row["generation"]),
   createdAt: Number(row["created_at"]),
@@ -82,10 +79,10 @@ export const runOf = (row: Row): RunRow => ({
 
 /** A step of its row. */
 export const stepOf = (row: Row): KeptStep => ({
-  key: text(row["step_key"]),
-  kind: text(row["kind"]),
-  name: text(row["name"]),
-  state: text(row["state"]) as KeptStep["state"],
+  key: String(row["step_key"]),
+  kind: String(row["kind"]),
+  name: String(row["name"]),
+  state: String(row["state"]) as KeptStep["state"],
   value: row["value"] === null ? null : json(row["value"]),
   epoch: Number(row["epoch"]),
   updatedAt: Number(row["updated_at"])
@@ -99,7 +96,6 @@ export interface Database {
   ) => Effect.Effect<ReadonlyArray<Row>, SqlError>
   /** A row lock: an execution that begins meanwhile waits for this write, so that it reads all that was written before it. */
   readonly share: Fragment
-  readonly big: (n: number) => Fragment
   readonly str: (value: string) => Fragment
 }
 
@@ -108,6 +104,5 @@ export const databaseOf = (sql: SqlClient.SqlClient): Database => ({
   sql,
   rows: (statement) => statement as Effect.Effect<ReadonlyArray<Row>, SqlError>,
   share: sql.onDialectOrElse({ pg: () => sql` FOR SHARE`, orElse: () => sql`` }),
-  big: (n) => sql`CAST(${n} AS BIGINT)`,
   str: (value) => sql`CAST(${value} AS TEXT)`
 })

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Step } from "../../../../services/Journal.ts"
-import { type Claim, type Database, executionIdOf, json, type Row, type RunRow, signalWake, text } from "./rows.ts"
+import { type Claim, type Database, executionIdOf, json, type Row, type RunRow, signalWake } from "./rows.ts"
 import type { writing } from "./steps.ts"
 
 /** What became of taking a signal. */
@@ -112,7 +112,8 @@ export const taking = ({ rows, sql }: Database, { insertStep }: Pick<ReturnType<
     )
 })
 
-const executionOf = (row: Row): string => executionIdOf({ id: text(row["id"]), generation: Number(row["generation"]) })
+const executionOf = (row: Row): string =>
+  executionIdOf({ id: String(row["id"]), generation: Number(row["generation"]) })
 
 /** Which runs that sleep are to be woken. */
 export const waking = ({ rows, sql }: Database) => ({
@@ -129,9 +130,9 @@ export const waking = ({ rows, sql }: Database) => ({
         ORDER BY w.due_at LIMIT 500`),
       (found) =>
         found.map((row) => ({
-          runId: text(row["id"]),
+          runId: String(row["id"]),
           executionId: executionOf(row),
-          wake: text(row["wake"]),
+          wake: String(row["wake"]),
           at: Number(row["due_at"]),
           isOver: row["state"] !== "suspended" || !String(row["waits"]).includes(JSON.stringify(row["wake"]))
         }))
@@ -149,7 +150,7 @@ export const waking = ({ rows, sql }: Database) => ({
       (found) =>
         found.map((row) => ({
           executionId: executionOf(row),
-          wake: signalWake(text(row["name"]), Number(row["seq"]))
+          wake: signalWake(String(row["name"]), Number(row["seq"]))
         }))
     )
 })

@@ -10,7 +10,7 @@ const keptResult = (kind: string, result: Schema.Json): Schema.Json => (kind ===
 
 /** What an execution writes of its steps. */
 export const writing = (
-  { big, rows, share, sql, str }: Database,
+  { rows, share, sql, str }: Database,
   find: (id: string) => Effect.Effect<RunRow | undefined, SqlError>
 ) => {
   /** Tells a fence from a step of the same key. */
@@ -39,7 +39,7 @@ export const writing = (
       Effect.flatMap(
         rows(sql`INSERT INTO troupe_steps (run_id, step_key, kind, name, state, value, epoch, updated_at)
           SELECT id, ${str(step.key)}, ${str(step.kind)}, ${str(step.name)}, ${str(step.state)},
-            ${value === null ? sql`NULL` : str(value)}, epoch, ${big(now)}
+            ${value === null ? sql`NULL` : str(value)}, epoch, CAST(${now} AS BIGINT)
           FROM troupe_runs WHERE id = ${claim.run.id} AND epoch = ${claim.epoch} AND state = 'running'${share}
           ON CONFLICT (run_id, step_key) DO NOTHING RETURNING step_key`),
         (written) =>

@@ -1,6 +1,6 @@
 /** PostgreSQL is stopped and started again while runs are under way, wait and sleep: each ends once, with each tool called once. */
 import { expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Effect, Fiber, Schedule, Schema, Stream } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
 import * as Approvals from "troupe/Approvals"
@@ -70,12 +70,16 @@ it.live.each([
         version: "1",
         key: String
       })
-      const told = Durable.make(Chain.make("told", [signalled, worker]), { name: "told", version: "1", key: String })
+      const signalling = Durable.make(Chain.make("signalling", [signalled, worker]), {
+        name: "signalling",
+        version: "1",
+        key: String
+      })
       const asked = Durable.make(careful, { name: "asked", version: "1", key: String })
       const all = [
         [working, keys("work", 12)],
         [asleep, keys("sleep", 6)],
-        [told, keys("signal", 6)],
+        [signalling, keys("signal", 6)],
         [asked, keys("approval", 6)]
       ] as const
       yield* Effect.gen(function* () {
@@ -87,7 +91,7 @@ it.live.each([
         }
         yield* Effect.promise(() => server[end]())
         const answers = Effect.gen(function* () {
-          for (const key of all[2][1]) yield* insisting(Durable.signal(told, key, "go", "went"))
+          for (const key of all[2][1]) yield* insisting(Durable.signal(signalling, key, "go", "went"))
           for (const key of all[3][1]) {
             const [wait] = yield* insisting(Durable.pending(asked, key))
             yield* insisting(Durable.decide(asked, key, wait!.id, Approvals.approve))
@@ -109,7 +113,7 @@ it.live.each([
           }
         }
       }).pipe(
-        Effect.provide(Durable.worker(working, asleep, told, asked)),
+        Effect.provide(Durable.worker(working, asleep, signalling, asked)),
         Effect.provide(Durable.layerPostgres({ url, poll: "100 millis" })),
         Effect.provide(Model)
       )

@@ -78,7 +78,11 @@ export const postgres = (): {
         return false
       }
     }
-    while (isUp()) await new Promise((resolve) => setTimeout(resolve, 20))
+    for (let waits = 1; isUp(); waits++) {
+      // It waits for those that it refuses a connection, who on a busy machine are never all gone.
+      if (waits % 250 === 0) process.kill(pid, "SIGQUIT")
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
   }
   const restart = async () => {
     // Its other processes end a moment after it, and until then it cannot start.

@@ -114,11 +114,11 @@ it.live.each([
         }
       }).pipe(
         Effect.provide(Durable.worker(working, asleep, signalling, asked)),
-        Effect.provide(Durable.layerPostgres({ url, poll: "100 millis" })),
+        Effect.provide(Durable.layerPostgres({ url })),
         Effect.provide(Model)
       )
       expect(new Set(calls).size).toBe(calls.length)
       expect(calls.length).toBe(24 * 3 + 6)
     }),
-  60_000
+  120_000
 )

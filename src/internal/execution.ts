@@ -89,6 +89,8 @@ export interface Definition<in Input, out Output, out Error, out Services> exten
   readonly structure: () => Structure
   /** The session that its runs are turns of. Their transcripts are always kept. */
   readonly session?: string | undefined
+  /** True for one that only waits for a run which is recorded itself, such as a durable one. */
+  readonly unrecorded?: boolean | undefined
 }
 
 /** How many events wait for a slow consumer of `stream` before the run waits too. Default 64. */
@@ -125,7 +127,7 @@ const begin = <I, A, E, R>(
     const parent = fiber.getRef(CurrentState)
     const { session } = definition
     const recording = options.recording === true || session !== undefined
-    const recorders = parent === undefined ? recordersOf(fiber) : none
+    const recorders = parent === undefined && definition.unrecorded !== true ? recordersOf(fiber) : none
     const observers =
       recorders.length === 0
         ? definition.observers

@@ -182,7 +182,8 @@ export const make = <N extends Runner.Member, R2 = never>(
     input: durable.runner.definition.input,
     output: durable.runner.definition.output,
     observers: [],
-    structure: durable.runner.definition.structure
+    structure: durable.runner.definition.structure,
+    unrecorded: true
   })
   // The types of the runner are erased in the definition, which gives them back as they were.
   return Object.assign(whole, { [TypeId]: options.name, durable }) as Runner.Member as Durable<

@@ -6,6 +6,7 @@ import * as AgentTool from "troupe/AgentTool"
 import * as Approvals from "troupe/Approvals"
 import * as Chain from "troupe/Chain"
 import * as Durable from "troupe/Durable"
+import * as Eval from "troupe/Eval"
 import * as Runner from "troupe/Runner"
 import * as Sqlite from "troupe/Sqlite"
 import * as Step from "troupe/Step"
@@ -53,6 +54,23 @@ it.live.each([
     expect(traced).toMatchObject({ status: "completed", steps: 2, events: happened.length })
     expect(yield* Stream.runCollect(TraceStore.events(traced.runId))).toEqual(happened)
   }).pipe(Effect.provide(Layer.merge(store, model)))
+)
+
+it.live("a run that is asked for twice is one trace, and is sampled once", () =>
+  Effect.gen(function* () {
+    const sampled: Array<string> = []
+    const sampling = Eval.sampling({
+      fraction: 1,
+      scorers: [() => true],
+      onScored: ({ runner }) => Effect.sync(() => sampled.push(runner))
+    })
+    const reports = Durable.make(Agent.make("clerk", {}), { name: "reports", version: "1", key: String })
+    yield* Effect.andThen(reports.run("a"), reports.run("a")).pipe(
+      Effect.provide(Layer.provideMerge(engine(":memory:"), Layer.merge(TraceStore.record, sampling)), { local: true })
+    )
+    expect(sampled).toEqual(["reports"])
+    expect((yield* TraceStore.runs()).map(({ steps }) => steps)).toEqual([1])
+  }).pipe(Effect.provide([TraceStore.layerMemory, TestModel.layer(["done"])]))
 )
 
 it.live("metrics count what happened in a run that goes on once", () =>

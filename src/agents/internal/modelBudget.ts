@@ -30,7 +30,7 @@ export const withinBudgets = <E, R>(
       amountOf: (turn) => {
         const { inputTokens, outputTokens } = turn.usage
         const isUnknown = inputTokens.total === undefined && outputTokens.total === undefined
-        const usage = isUnknown && !isRunner(model) ? guessed(request, turn) : turn.usage
+        const usage = isUnknown && !isOfRunner(model, turn) ? guessed(request, turn) : turn.usage
         return meter.amountOf(usage, turn)
       },
       // The loop does not come to note it.
@@ -70,8 +70,9 @@ const priceIn = (
   return isUnpriced ? undefined : cost
 }
 
-/** A model that is a runner: its own calls are counted. */
-const isRunner = ({ info }: ResolvedModel): boolean => info?.provider === providerName
+/** True for the answer of a model that is a runner: its own calls are counted. */
+const isOfRunner = ({ info }: ResolvedModel, { answeredBy }: Answerer): boolean =>
+  (answeredBy?.provider ?? info?.provider) === providerName
 
 /** The model that gave an answer, as far as it is known. */
 type Answerer = Pick<Turn, "answeredBy" | "responseModel">
@@ -115,7 +116,7 @@ const estimateOf = (
   const known = limits.filter((limit) => limit !== undefined)
   const name = [model.provider, model.modelName].filter((part) => part !== undefined).join(":")
   return {
-    input: isRunner(model) ? 0 : tokensOf(prompt.content),
+    input: isOfRunner(model, noAnswerer) ? 0 : tokensOf(prompt.content),
     output: known.length === 0 ? undefined : Math.min(...known),
     costOf,
     model: name === "" ? "unknown" : name

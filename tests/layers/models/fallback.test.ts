@@ -224,6 +224,22 @@ describe("Fallback.layer", () => {
   )
 })
 
+it.effect("a budget charges a runner behind Fallback once, by its own calls", () =>
+  Effect.gen(function* () {
+    const expert = Runner.asLanguageModel(Agent.make("expert", {})).pipe(Layer.provide(TestModel.layer(["done"])))
+    const left = Runner.make("left", {
+      run: (text: string) =>
+        Effect.andThen(
+          agent.run(text),
+          Effect.map(Runner.remaining, ({ tokens }) => tokens)
+        )
+    })
+    const models = Fallback.layer([model("one", fails("quota")).layer, expert])
+    const tokens = yield* Runner.withBudget(left, { tokens: 1000 }).run("Hello").pipe(Effect.provide(models))
+    assert.strictEqual(tokens, 985)
+  })
+)
+
 const named = (name: string, more: Partial<ModelInfo.ModelInfo> = {}) => model(name, Effect.succeed(name), more)
 
 describe("an order of Fallback", () => {

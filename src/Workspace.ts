@@ -73,10 +73,27 @@ export const restore = (
 
 /** {@link restore} in a sandbox that is at hand. */
 export const restoreIn = Effect.fnUntraced(function* (
+  sandbox: Pick<Service, "snapshots">,
+  to: Snapshot,
+  options: RestoreOptions
+): Effect.fn.Return<ReadonlyArray<Change>, WorkspaceError> {
+  const { changes, now } = yield* agreeTo(sandbox, to, options)
+  if (changes.length === 0) return changes
+  yield* sandbox.snapshots.restore(to, now)
+  const state = yield* CurrentState
+  const paths = changes.slice(0, maxPaths).map(({ change, path }) => ({ path, change }))
+  yield* (
+    state?.events.emit({ _tag: "FilesRestored", snapshot: to.id, changes: paths, total: changes.length }) ?? Effect.void
+  )
+  return changes
+})
+
+/** What {@link restoreIn} does before it changes anything: it looks, and asks. */
+export const agreeTo = Effect.fnUntraced(function* (
   { snapshots }: Pick<Service, "snapshots">,
   to: Snapshot,
   { approved = false, expected }: RestoreOptions
-): Effect.fn.Return<ReadonlyArray<Change>, WorkspaceError> {
+): Effect.fn.Return<{ readonly now: Snapshot; readonly changes: ReadonlyArray<Change> }, WorkspaceError> {
   const now = yield* snapshots.take
   if (expected !== undefined && expected.id !== now.id) {
     const paths = (yield* snapshots.diff(expected, now)).slice(0, maxPaths).map(({ path }) => path)
@@ -84,15 +101,8 @@ export const restoreIn = Effect.fnUntraced(function* (
     return yield* new WorkspaceError({ reason: "Changed", detail, paths })
   }
   const changes = yield* snapshots.diff(now, to)
-  if (changes.length === 0) return changes
-  if (!approved) yield* ask(to, changes)
-  yield* snapshots.restore(to, now)
-  const state = yield* CurrentState
-  const paths = changes.slice(0, maxPaths).map(({ change, path }) => ({ path, change }))
-  yield* (
-    state?.events.emit({ _tag: "FilesRestored", snapshot: to.id, changes: paths, total: changes.length }) ?? Effect.void
-  )
-  return changes
+  if (changes.length > 0 && !approved) yield* ask(to, changes)
+  return { now, changes }
 })
 
 /** How many paths approvers and events are shown. */

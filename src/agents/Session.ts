@@ -14,12 +14,13 @@ import { promptIn, replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
-import { journalOf } from "../internal/journaled.ts"
-import { type InvalidApproval, SessionConflict, type SessionWaiting, type StoreError } from "../RunError.ts"
+import { formOf, journalOf } from "../internal/journaled.ts"
+import { type InvalidApproval, SessionConflict, type SessionWaiting, StoreError } from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { Sandbox, type Service as SandboxService, type Snapshot, WorkspaceError } from "../services/Sandbox.ts"
-import { restoreIn } from "../Workspace.ts"
+import * as Step from "../Step.ts"
+import { agreeTo, restoreIn } from "../Workspace.ts"
 import { ConversationId } from "../services/CurrentRun.ts"
 import { type Service, SessionStore } from "../services/SessionStore.ts"
 import { steer, type WhenBusy, withSession } from "./internal/sessionQueue.ts"
@@ -282,27 +283,65 @@ export const rewind = (
     output: Schema.Array(Schema.String),
     run: () =>
       Effect.gen(function* () {
-        const store = yield* SessionStore
-        const sandbox = yield* Sandbox
-        const stored = yield* store.read(from, 0)
-        const notes = (stored?.records ?? []).flatMap(({ files, turn }) =>
-          files === undefined ? [] : [{ ...files, turn }]
-        )
-        const target = notes.find(({ turn }) => turn >= options.before)?.before ?? notes.at(-1)?.after
-        if (target === undefined) {
-          const detail = `session ${JSON.stringify(from)} has noted no files; make it with files: "rewind"`
-          return yield* new WorkspaceError({ reason: "Unknown", detail })
-        }
-        if ((yield* store.read(to, 0)) !== undefined) {
-          return yield* new SessionConflict({ session: to, reason: "exists", expectedSeq: 0 })
-        }
-        const seen = notes.flatMap(({ after, before }) => (after === undefined ? [before] : [before, after]))
-        const now = yield* sandbox.snapshots.take
-        const expected: Snapshot = seen.includes(now.id) ? now : { id: seen.at(-1)! }
-        const changes = yield* restoreIn(sandbox, { id: target }, { expected, approved: options.approved })
-        yield* store.fork(from, to, options.before)
-        return changes.map(({ path }) => path)
+        // A durable run that goes on has decided, and gone back: it neither asks nor looks once more.
+        const { expected, target } = yield* decidedHere("plan", planned(from, to, options), plans)
+        return yield* Step.run("rewind", rewound, goBack({ from, to, target, expected }, options))
       })
+  })
+
+/** From which files to which a rewind goes, by their snapshots. */
+const Plan = Schema.Struct({ expected: Schema.String, target: Schema.String })
+const plans = formOf(Plan)
+
+/** Looks where the session is and where it was, and asks. */
+const planned = (
+  from: string,
+  to: string,
+  { approved, before }: RewindTo
+): Effect.Effect<typeof Plan.Type, Failure | WorkspaceError, SessionStore | Sandbox> =>
+  Effect.gen(function* () {
+    const store = yield* SessionStore
+    const sandbox = yield* Sandbox
+    const stored = yield* store.read(from, 0)
+    const notes = (stored?.records ?? []).flatMap(({ files, turn }) =>
+      files === undefined ? [] : [{ ...files, turn }]
+    )
+    const target = notes.find(({ turn }) => turn >= before)?.before ?? notes.at(-1)?.after
+    if (target === undefined) {
+      const detail = `session ${JSON.stringify(from)} has noted no files; make it with files: "rewind"`
+      return yield* new WorkspaceError({ reason: "Unknown", detail })
+    }
+    if ((yield* store.read(to, 0)) !== undefined) {
+      return yield* new SessionConflict({ session: to, reason: "exists", expectedSeq: 0 })
+    }
+    const seen = notes.flatMap(({ after, before }) => (after === undefined ? [before] : [before, after]))
+    const now = yield* sandbox.snapshots.take
+    const expected: Snapshot = seen.includes(now.id) ? now : { id: seen.at(-1)! }
+    yield* agreeTo(sandbox, { id: target }, { expected, approved })
+    return { expected: expected.id, target }
+  })
+
+/** How the outcome of a rewind is kept. */
+const rewound = {
+  success: Schema.Array(Schema.String),
+  error: Schema.Union([StoreError, SessionConflict, WorkspaceError])
+}
+
+interface Back extends Schema.Schema.Type<typeof Plan> {
+  readonly from: string
+  readonly to: string
+}
+
+const goBack = (
+  { expected, from, target, to }: Back,
+  { before }: RewindTo
+): Effect.Effect<ReadonlyArray<string>, StoreError | SessionConflict | WorkspaceError, SessionStore | Sandbox> =>
+  Effect.gen(function* () {
+    const store = yield* SessionStore
+    const sandbox = yield* Sandbox
+    const changes = yield* restoreIn(sandbox, { id: target }, { expected: { id: expected }, approved: true })
+    yield* store.fork(from, to, before)
+    return changes.map(({ path }) => path)
   })
 
 const assertSession = (runner: unknown, id: unknown, options: Options | RewindOptions): void => {

@@ -155,6 +155,39 @@ it.live("a turn that goes on after it has written files is taken back with them"
   )
 )
 
+it.live("a run that goes back in a session asks once and goes back once, when it goes on after that too", () =>
+  Effect.gen(function* () {
+    const coder = Agent.make("coder", { use: [FileTools.feature({ write: true })] })
+    yield* Session.of(coder, "s", { files: "rewind" }).run("one")
+    const back = Runner.make("back", {
+      run: (to: string) =>
+        Effect.gen(function* () {
+          const paths = yield* Session.rewind("s", to, { before: 1 }).run()
+          return `${paths.join()} ${yield* Effect.orDie(Step.signal("go", Schema.String))}`
+        })
+    })
+    const runs = Durable.make(back, { name: "back", version: "1", key: String, error: WorkspaceError })
+    const fiber = yield* Effect.forkChild(runs.run("again"))
+    yield* suspended(runs, "again")
+    const { files } = yield* Sandbox.Sandbox
+    expect(yield* files.readFileString("/a.txt")).toBe("first")
+    const [asked] = yield* Durable.pending(runs, "again")
+    yield* Durable.decide(runs, "again", asked!.id, Approvals.approve)
+    yield* eventually(Effect.map(Durable.pending(runs, "again"), ([waiting]) => waiting?.kind === "signal"))
+    yield* files.writeFileString("/a.txt", "later")
+    yield* Durable.signal(runs, "again", "go", "gone")
+    expect(yield* Fiber.join(fiber)).toBe("a.txt gone")
+    expect(yield* files.readFileString("/a.txt")).toBe("later")
+  }).pipe(
+    Effect.provide([
+      engine(":memory:"),
+      SessionStore.layerMemory,
+      Sandbox.layerMemory({ files: { "/a.txt": "zero" } }),
+      TestModel.layer([TestModel.toolCall("write_file", { path: "a.txt", content: "first" }), "done"])
+    ])
+  )
+)
+
 it.live("a durable run that finds its session busy takes a turn of its own, also where it could steer", () =>
   Effect.gen(function* () {
     const begun = yield* Deferred.make<void>()

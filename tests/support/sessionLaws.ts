@@ -8,6 +8,7 @@ import {
   Approvals,
   Chain,
   Compaction,
+  EvaluatorOptimizer,
   Middleware,
   RunError,
   Runner,
@@ -577,6 +578,30 @@ const waitingLaws = (law: Law): void => {
         ["one", "pay"]
       )
       assert.strictEqual(turns[1]!.answer, output)
+    })
+  )
+
+  law("an input that begins with the conversation so far adds what is new, as in rounds and tasks of a workflow", () =>
+    Effect.gen(function* () {
+      const id = fresh("again")
+      const chat = Session.of(clerk, id)
+      yield* chat.run("one")
+      const transcript = Schema.encodeSync(Prompt.Prompt)(yield* SessionStore.history(id))
+      const sent = Schema.decodeSync(Prompt.Prompt)(JSON.parse(JSON.stringify(transcript)))
+      yield* chat.run(Prompt.concat(sent, "two"))
+      yield* chat.run("one")
+      const users = (id: string) =>
+        Effect.map(SessionStore.history(id), (history) => Transcript.turns(history).map(({ user }) => user))
+      assert.deepStrictEqual(yield* users(id), ["one", "two", "one"])
+
+      const rounds = fresh("rounds")
+      const refined = EvaluatorOptimizer.make(
+        "refined",
+        { generator: Session.of(clerk, rounds), evaluator: (draft) => Effect.succeed(draft.startsWith("3/0")) },
+        { accept: (isGood) => isGood, maxRounds: 3 }
+      )
+      yield* refined.run("write")
+      assert.strictEqual((yield* users(rounds)).length, 3)
     })
   )
 

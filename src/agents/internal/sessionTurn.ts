@@ -109,7 +109,7 @@ export const begin = (
     const answers = typeof input === "string" ? undefined : answersIn.get(input)
     const prompt = promptIn(input)
     if (suspended === undefined && answers === undefined) {
-      const own = prompt?.content ?? []
+      const own = newIn(prompt?.content ?? [], history)
       // What a turn had waited for that has been answered, or given up, is not done once more.
       if (turn > 1 && Suspension.waitingAt(prompt) !== undefined) return Effect.fail(answeredAlready(own, path))
       return Effect.succeed({ given: prompt === undefined ? input : Prompt.fromMessages([...history, ...own]), own })
@@ -126,6 +126,15 @@ export const begin = (
     }
     return Effect.fail(new SessionWaiting({ session: id, waitingFor: Suspension.pending(transcript) }))
   })
+
+/**
+ * What an input adds to the conversation. A workflow whose member the session is goes on with all that was said, and so does a
+ * client that keeps the conversation too: it is not said twice.
+ */
+const newIn = (given: Messages, history: Messages): Messages =>
+  history.length > 0 && given.length > history.length && startsWith(given, history)
+    ? given.slice(history.length)
+    : given
 
 const answeredAlready = (messages: Messages, path: ReadonlyArray<string>): InvalidApproval => {
   const responses = messages.flatMap((message) =>

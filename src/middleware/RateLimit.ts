@@ -27,7 +27,7 @@ export interface Options {
   readonly key?: string | undefined
   /**
    * At the limit: wait (default), or fail as a provider does that limits, with a `RateLimitError` that says when to try again.
-   * The agent's retries wait for that.
+   * The agent's retries wait for that. A prompt of more than `tokens` waits for several windows, or fails as an invalid request.
    */
   readonly onExceeded?: "delay" | "fail" | undefined
 }
@@ -78,10 +78,10 @@ export const make = (options: Options): Middleware.Middleware<never, RateLimiter
                   ({ delay }) => (Duration.isZero(delay) ? Effect.void : Effect.sleep(delay))
                 )
           const size = tokens === undefined ? 0 : estimate.messages(request.prompt.content)
-          const taken = Effect.mapError(
-            Effect.andThen(take("requests", requests, 1), take("tokens", tokens, size)),
-            asAiError
-          )
+          const taken =
+            onExceeded === "fail" && tokens !== undefined && size > tokens
+              ? Effect.fail(tooLarge(size, tokens))
+              : Effect.mapError(Effect.andThen(take("requests", requests, 1), take("tokens", tokens, size)), asAiError)
           return WrappedModel.around({
             call: (call) => Effect.andThen(taken, call),
             stream: (call) => Stream.unwrap(Effect.as(taken, call))
@@ -90,6 +90,16 @@ export const make = (options: Options): Middleware.Middleware<never, RateLimiter
       )
   })
 }
+
+/** A request that fits in no window: waiting does not help. */
+const tooLarge = (size: number, tokens: number): AiError.AiError =>
+  AiError.make({
+    module: "RateLimit",
+    method: "consume",
+    reason: new AiError.InvalidRequestError({
+      description: `the prompt has about ${Math.ceil(size)} tokens, and the rate limit allows ${tokens} in a window. Raise \`tokens\` of RateLimit.make, or shorten the conversation`
+    })
+  })
 
 const asAiError = ({ reason }: RateLimiter.RateLimiterError): AiError.AiError =>
   AiError.make({

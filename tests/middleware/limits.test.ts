@@ -79,6 +79,18 @@ describe("a rate limit", () => {
     )
   )
 
+  it.effect("refuses a prompt that fits in no window, without asking to try again", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(hello("a").run("word ".repeat(500)))
+      if (error._tag !== "ModelError") return assert.fail(error._tag)
+      assert.strictEqual(error.reason.reason._tag, "InvalidRequestError")
+      assert.match(error.message, /the rate limit allows 200 in a window/)
+    }).pipe(
+      Effect.provide(limited({ requests: undefined, tokens: 200, onExceeded: "fail" })),
+      Effect.provide(answers(0))
+    )
+  )
+
   it.effect("is refused without a limit, or with one that is not a count", () =>
     Effect.sync(() => {
       assert.throws(() => RateLimit.make({ per: "1 minute" }), /it limits nothing/)

@@ -11,7 +11,7 @@ import * as SessionStore from "../layers/state/SessionStore.ts"
 import { databaseOf } from "./database.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
 import { findForServer } from "./model.ts"
-import { runnersOf, type TextRunner } from "./module.ts"
+import { runnerNamed, runnersOf, type TextRunner } from "./module.ts"
 import { err } from "./terminal.ts"
 
 /** The arguments of the command. */
@@ -43,12 +43,9 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
 const chosen = ({ file, name }: Input) =>
   Effect.gen(function* () {
     const runners = yield* runnersOf(file)
-    const runner = Option.match(name, {
-      onNone: () => [...runners.values()][0],
-      onSome: (wanted) => runners.get(wanted) ?? [...runners.values()].find((one) => one.name === wanted)
-    })
-    const names = [...runners.keys()].join(", ")
-    if (runner === undefined) return yield* badInput(`${file} exports no such runner. It exports: ${names}`)
+    // There is one: a file without any is refused.
+    const wanted = Option.getOrElse(name, () => [...runners.keys()][0]!)
+    const runner = yield* runnerNamed(file, runners, wanted)
     if (!takesText(inputOf(runner))) return yield* badInput(`${runner.name} does not take a text.`)
     return runner as unknown as TextRunner
   })

@@ -22,12 +22,13 @@ import { execute } from "./execute.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
 import { type Lines, lines } from "./lines.ts"
 import { choose, findOrAbsent, type Model } from "./model.ts"
-import { assistant, load } from "./run.ts"
+import { assertNameless, assistant, load } from "./run.ts"
 import { err, out } from "./terminal.ts"
 
 /** The arguments of the command. */
 export interface Input {
   readonly agent: Option.Option<string>
+  readonly name?: Option.Option<string>
   readonly model: Option.Option<string>
   readonly session: Option.Option<string>
   readonly db: Option.Option<string>
@@ -47,7 +48,8 @@ interface Chat {
 export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const named = Option.getOrUndefined(input.agent)
-    const agent = (named === undefined ? assistant : yield* load(named)) as Agent
+    if (named === undefined) yield* assertNameless(input.name)
+    const agent = (named === undefined ? assistant : yield* load(named, input.name)) as Agent
     const model = yield* (named === undefined ? choose : findOrAbsent)(input.model)
     const id = Option.getOrElse(input.session, () => `chat-${globalThis.crypto.randomUUID().slice(0, 8)}`)
     if (id.trim() === "" || id.length > 512) return yield* badInput("the id of a session has 1 to 512 characters.")

@@ -8,7 +8,7 @@ import * as RunEvent from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin, readText } from "./files.ts"
-import { runnersOf } from "./module.ts"
+import { runnerNamed, runnersOf } from "./module.ts"
 import { stripControls } from "../internal/text.ts"
 import { out } from "./terminal.ts"
 
@@ -35,12 +35,9 @@ const chosen = (
   runners: ReadonlyMap<string, Runner.Any>,
   events: ReadonlyArray<RunEvent.RunEvent> | undefined
 ): Effect.Effect<ReadonlyArray<Runner.Any>, CliFailure> => {
-  const all = [...new Set(runners.values())]
   const wanted = Option.isSome(name) ? name.value : events?.[0]?.path[0]
-  if (wanted === undefined) return Effect.succeed(all)
-  const found = runners.get(wanted) ?? all.find((runner) => runner.name === wanted)
-  if (found !== undefined) return Effect.succeed([found])
-  return badInput(`${file} exports no runner "${wanted}". It exports: ${[...runners.keys()].join(", ")}.`)
+  if (wanted === undefined) return Effect.succeed([...new Set(runners.values())])
+  return Effect.map(runnerNamed(file, runners, wanted), (found) => [found])
 }
 
 const readEvents = (

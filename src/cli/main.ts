@@ -39,6 +39,7 @@ const agent = text(
   "agent",
   "A file that exports an agent as default; it is loaded, so its code runs. Without it, the built-in assistant"
 )
+const name = text("name", "Which of the file's runners; by default the one exported as default, or as agent")
 const model = text(
   "model",
   "a model by name: openai:NAME, anthropic:NAME, google:NAME, ollama:NAME, compatible:NAME@URL, llamacpp:FILE or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"
@@ -55,6 +56,7 @@ const run = Command.make(
   "run",
   {
     agent,
+    name,
     model,
     json,
     question: argument(
@@ -79,6 +81,7 @@ const chat = Command.make(
   "chat",
   {
     agent,
+    name,
     session: text(
       "session",
       "Keep the conversation under this id, or go on with it; without it, it ends with the chat"

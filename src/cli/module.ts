@@ -43,6 +43,17 @@ export const runnersOf = (
     return new Map(found.toSorted(([a], [b]) => Number(b === "default") - Number(a === "default")))
   })
 
+/** The runner with a name: that of its export, or its own. Refuses a name that the file does not have. */
+export const runnerNamed = (
+  file: string,
+  runners: ReadonlyMap<string, Runner.Any>,
+  name: string
+): Effect.Effect<Runner.Any, CliFailure> => {
+  const found = runners.get(name) ?? [...runners.values()].find((runner) => runner.name === name)
+  if (found !== undefined) return Effect.succeed(found)
+  return badInput(`${file} exports no runner "${name}". It exports: ${[...runners.keys()].join(", ")}.`)
+}
+
 /** Refuses a file without a runner. */
 export const noRunner = (file: string): Effect.Effect<never, CliFailure> =>
   badInput(`${file} exports no runner. Export an agent or a workflow: export const poet = Agent.make("poet", ...)`)

@@ -15,13 +15,15 @@ import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin } from "./files.ts"
 import { choose, findOrAbsent } from "./model.ts"
-import { isConfig, runnersOf } from "./module.ts"
+import { isConfig, runnerNamed, runnersOf } from "./module.ts"
 import { err } from "./terminal.ts"
 import { tools } from "./tools.ts"
 
 /** The arguments of the command. */
 export interface Input {
   readonly agent: Option.Option<string>
+  /** Which runner of the file; the default one if unset. */
+  readonly name?: Option.Option<string>
   readonly model: Option.Option<string>
   readonly json: boolean
   /** The question; or a file that describes an agent, and then the question. */
@@ -37,6 +39,7 @@ export const run = (typed: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const input = yield* sorted(typed)
     const show = { json: input.json, live: true }
     if (Option.isNone(input.agent)) {
+      yield* assertNameless(input.name)
       const model = yield* choose(input.model)
       const question = yield* questionOf(input.question)
       return yield* execute(
@@ -47,7 +50,7 @@ export const run = (typed: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
       )
     }
     const question = yield* questionOf(input.question)
-    const agent = yield* load(input.agent.value)
+    const agent = yield* load(input.agent.value, input.name)
     const given = yield* inputFor(agent, question)
     return yield* execute(agent, given, yield* findOrAbsent(input.model), show)
   })
@@ -91,14 +94,23 @@ const inputFor = (runner: TextRunner, question: string): Effect.Effect<unknown, 
   )
 }
 
-/** The runner that a file exports: as `default`, or as `agent`. */
-export const load = (file: string): Effect.Effect<TextRunner, CliFailure, FileSystem.FileSystem | Path.Path> =>
+/** Refuses a name where there is no file with runners. */
+export const assertNameless = (name: Option.Option<string> = Option.none()): Effect.Effect<void, CliFailure> =>
+  Option.isNone(name) ? Effect.void : badInput("--name says which runner of a file: give the file with --agent.")
+
+/** The runner of a file that is named, otherwise the one that it exports as `default` or as `agent`. */
+export const load = (
+  file: string,
+  name: Option.Option<string> = Option.none()
+): Effect.Effect<TextRunner, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const runners = yield* runnersOf(file)
-    const found = runners.get("default") ?? runners.get("agent")
+    const found = Option.isSome(name)
+      ? yield* runnerNamed(file, runners, name.value)
+      : (runners.get("default") ?? runners.get("agent"))
     if (found === undefined) {
       return yield* badInput(
-        `${file} exports runners, and none as default or "agent". Export the one to ask as default: export default Agent.make(...)`
+        `${file} exports runners, and none as default or "agent". Name the one to ask (--name ${[...runners.keys()].join(" or --name ")}), or export it as default: export default Agent.make(...)`
       )
     }
     // A file cannot promise its types; what is missing shows as the run's error. Any output can be written as text.

@@ -138,6 +138,21 @@ export const first = Runner.make("first", { run: (text) => text })`
     assertRefused(await troupe(["run", "--agent", file("named.ts", other), "hi"]), 2, 'none as default or "agent"')
   })
 
+  it("asks the runner of a file that is named", async () => {
+    const two = `import * as Effect from ${JSON.stringify(import.meta.resolve("effect/Effect"))}
+import * as Runner from ${JSON.stringify(join(root, "src/Runner.ts"))}
+export const low = Runner.make("low", { run: (text) => Effect.succeed(text.toLowerCase()) })
+export const high = Runner.make("upper", { run: (text) => Effect.succeed(text.toUpperCase()) })`
+    const path = file("two.ts", two)
+    const ask = (...args: ReadonlyArray<string>) => troupe(["run", "--agent", path, ...args, "Hi"])
+    assert.strictEqual((await ask("--name", "low")).stdout.trim(), "hi")
+    // By its own name, as well as by that of its export.
+    assert.strictEqual((await ask("--name", "upper")).stdout.trim(), "HI")
+    assertRefused(await ask("--name", "middle"), 2, 'exports no runner "middle". It exports: high, low.')
+    assertRefused(await ask(), 2, "--name high or --name low")
+    assertRefused(await troupe(["run", "--model", "demo", "--name", "low", "Hi"]), 2, "give the file with --agent")
+  })
+
   it("reads the question from standard input", async () => {
     const { code, stdout } = await troupe(["run", "--model", "demo"], { stdin: "What is 3 times 4?\n" })
     assert.include(stdout, "12")

@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import {
@@ -14,6 +15,7 @@ import {
   assertName,
   assertOneOf,
   assertOptions,
+  countOf,
   durationOf,
   invalid,
   namesOf
@@ -46,6 +48,8 @@ export interface AgentTool<out Name extends string, out Services> {
   readonly tool: Tool.Any
   /** How long one call may take. `undefined`: the agent's `toolTimeout`. */
   readonly timeout: Duration.Duration | undefined
+  /** @internal The calls that agents make of it at once wait for one another here. `undefined`: they do not. */
+  readonly turns: Semaphore.Semaphore | undefined
   /** @internal When a call that failed is made again. `undefined`: the agent's `toolRetry`. */
   readonly retry: Schedule.Schedule<unknown, ToolFailure> | "none" | undefined
   /** @internal The runner that it is the tool form of. */
@@ -93,6 +97,11 @@ export interface FromFunctionOptions<Parameters extends Schema.Top, Success exte
   readonly failureMode?: "return" | "error" | undefined
   /** How long one call may take; then it is interrupted and fails. Default: the agent's `toolTimeout`. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * How many calls of it agents make at once, over all agents and runs of the process; further ones wait, before their timeout begins. A
+   * call that is made within a call of the tool, by an agent in it, does not wait. Default: as many as `toolConcurrency` of the agents lets.
+   */
+  readonly concurrency?: number | undefined
   /**
    * When a call that fails is made again, by the failure. Default: the agent's `toolRetry`, which says which failures count.
    * `"none"`: never.
@@ -157,7 +166,7 @@ export const fromFunction = <
     const given = call(kind, run, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
     return plain ? Effect.map(given, toJson) : given
   }
-  return make(name, kind, annotate(tool, options), execute, { timeout: options.timeout, retry: options.retry })
+  return make(name, kind, annotate(tool, options), execute, callingOf(subject, options))
 }
 
 /** The options of a tool, by name. */
@@ -167,6 +176,7 @@ const known = namesOf<FromFunctionOptions<Schema.Top, Schema.Top, unknown>>({
   success: true,
   failureMode: true,
   timeout: true,
+  concurrency: true,
   retry: true,
   needsApproval: true,
   hints: true,
@@ -532,11 +542,30 @@ const TextInput = Schema.Struct({
   input: Schema.String.annotate({ description: "The task, with everything needed to do it" })
 })
 
-interface MakeOptions {
+/** @internal How calls of a tool are made. */
+export interface Calling {
   readonly timeout?: Duration.Input | undefined
   readonly retry?: AgentTool<string, unknown>["retry"]
+  readonly turns?: AgentTool<string, unknown>["turns"]
+}
+
+interface MakeOptions extends Calling {
   readonly runner?: Drawable
 }
+
+/** @internal How calls of a tool with these options are made. */
+export const callingOf = (
+  subject: string,
+  {
+    concurrency,
+    retry,
+    timeout
+  }: Pick<FromFunctionOptions<Schema.Top, Schema.Top, unknown>, "concurrency" | "retry" | "timeout">
+): Calling => ({
+  timeout,
+  retry,
+  turns: concurrency === undefined ? undefined : Semaphore.makeUnsafe(countOf(subject, "concurrency", concurrency))
+})
 
 /** @internal */
 export const make = <const Name extends string, R>(
@@ -544,13 +573,14 @@ export const make = <const Name extends string, R>(
   kind: Kind,
   tool: Tool.Any,
   execute: AgentTool<Name, R>["execute"],
-  { retry, runner, timeout }: MakeOptions = {}
+  { retry, runner, timeout, turns }: MakeOptions = {}
 ): AgentTool<Name, R> => ({
   [TypeId]: TypeId,
   name,
   kind,
   tool,
   timeout: timeout === undefined ? undefined : durationOf(`tool "${name}"`, "timeout", timeout),
+  turns,
   retry,
   execute,
   serve,

@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Schema from "effect/Schema"
+import type * as Semaphore from "effect/Semaphore"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
@@ -358,10 +359,30 @@ const isClientFailure = Schema.is(ClientFailure)
 
 /** The way to the tool, unless a journal has kept what it gave. */
 const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
-  const reached = reachNow(context, edited)
+  const reached = inTurn(context, reachNow(context, edited))
   if (context.entry === undefined) return reached
   return keptTool(context.entry, context.place, reached, (isMade) => {
     context.isNew = isMade
+  })
+}
+
+/** The tools whose calls the fiber works in, each by what their calls wait for. */
+const CurrentTurns = Context.Reference<ReadonlyArray<Semaphore.Semaphore>>("troupe/internal/ToolTurns", {
+  defaultValue: () => []
+})
+
+/** Waits until fewer calls of the tool are under way than it allows at once. A call within one of them does not wait for it. */
+const inTurn = ({ entry, report }: ToolCallContext, work: Effect.Effect<Value, Failure>): Effect.Effect<Value, Failure> => {
+  const turns = entry !== undefined && "kind" in entry ? entry.turns : undefined
+  if (turns === undefined) return work
+  return Effect.flatMap(CurrentTurns, (held) => {
+    if (held.includes(turns)) return work
+    report.mark("not-started")
+    const begun = Effect.suspend(() => {
+      report.mark("interrupted")
+      return Effect.provideService(work, CurrentTurns, [...held, turns])
+    })
+    return turns.withPermit(begun)
   })
 }
 

@@ -90,7 +90,7 @@ export const fromModule: FromModule = (
   const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
   if (name !== undefined) {
     const tool = annotate(define(name, description ?? "", parameters, success, failureMode), options)
-    return inModule(name, tool, options.timeout, place)
+    return inModule(name, tool, AgentTool.callingOf(`tool "${name}"`, options), place)
   }
   const found = ModuleTool.load(place)
   if (!AgentTool.isAgentTool(found)) {
@@ -101,13 +101,13 @@ export const fromModule: FromModule = (
     })
   }
   validate(found.tool)
-  return inModule(found.name, found.tool, found.timeout, place)
+  return inModule(found.name, found.tool, { timeout: found.timeout, retry: found.retry, turns: found.turns }, place)
 }
 
 const inModule = <Name extends string>(
   name: Name,
   tool: Tool.Any,
-  timeout: Duration.Input | undefined,
+  calling: AgentTool.Calling,
   place: ModuleTool.ToolAddress
 ): AgentTool.AgentTool<Name, never> =>
   AgentTool.make(
@@ -121,5 +121,5 @@ const inModule = <Name extends string>(
           ? Effect.fail(new CannotWait())
           : ModuleTool.call(tool, place, params, info, progress)
       ),
-    { timeout }
+    calling
   )

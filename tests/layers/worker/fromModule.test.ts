@@ -3,7 +3,7 @@ import { execFile } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { promisify } from "node:util"
-import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Schedule, Schema, Stream } from "effect"
 import { Tool } from "effect/ai"
 import { assert, describe, it } from "vitest"
 import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
@@ -400,6 +400,25 @@ describe("what its definition says", () => {
       assert.isTrue(Context.get(tool.annotations, Tool.Readonly))
     }
     assert.strictEqual(Duration.toMillis(inModule.timeout!), 5000)
+  })
+
+  it("of retries holds where it is given with the module", async () => {
+    const tool = WorkerTool.fromModule(url, {
+      name: "throwing",
+      description: "Throws",
+      export: "throwing",
+      hints: { readOnly: true },
+      retry: Schedule.recurs(2)
+    })
+    const events = await Effect.runPromise(
+      Agent.make("agent", { tools: [tool] })
+        .stream("go")
+        .pipe(Stream.runCollect, Effect.provide(TestModel.layer([TestModel.toolCall("throwing", {}), "done"])))
+    )
+    assert.deepStrictEqual(
+      events.flatMap((event) => (event._tag === "ToolFailed" ? [event.attempts] : [])),
+      [3]
+    )
   })
 })
 

@@ -25,7 +25,10 @@ export const isMessage = (value: unknown): boolean =>
  * takes it as it is: a transcript that was kept as JSON is of any type to the compiler.
  */
 export const encodedMessages = (input: unknown): ReadonlyArray<Prompt.MessageEncoded> | undefined =>
-  Predicate.hasProperty(input, "content") && Array.isArray(input.content) && !isMessage(input) && !Prompt.isPrompt(input)
+  Predicate.hasProperty(input, "content") &&
+  Array.isArray(input.content) &&
+  !isMessage(input) &&
+  !Prompt.isPrompt(input)
     ? input.content
     : undefined
 

@@ -134,7 +134,8 @@ export const asView = <M extends Prompt.Message>(message: M): M => {
 const messagesOf = (input: unknown): Messages => {
   if (Prompt.isPrompt(input)) return input.content
   const messages = encodedMessages(input) ?? input
-  if (typeof input !== "string" && !(Array.isArray(messages) && messages.length > 0 && messages.every(isMessage))) return []
+  if (typeof input !== "string" && !(Array.isArray(messages) && messages.length > 0 && messages.every(isMessage)))
+    return []
   try {
     return toPrompt(input as Prompt.RawInput).content
   } catch {

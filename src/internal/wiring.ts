@@ -68,9 +68,9 @@ export type ToolSlot<T> = T extends AgentTool.Any | ToolSource.Any
                 : T extends ReadonlyArray<unknown>
                   ? "A list is not a tool. Spread it: `tools: [...list, tool]`"
                   : Says<
-                    T,
-                    "This is not a tool. Make one with AgentTool.fromFunction, or of a runner with AgentTool.fromRunner"
-                  >
+                      T,
+                      "This is not a tool. Make one with AgentTool.fromFunction, or of a runner with AgentTool.fromRunner"
+                    >
 
 /** The option `tools`. */
 export type ToolSlots<T> =

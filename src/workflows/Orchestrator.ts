@@ -141,6 +141,7 @@ export const make = <
   if (roster.length === 0 && spawn === undefined) {
     throw invalid(subject, "it has no workers", "Give it workers, or let it spawn some")
   }
+  if (spawn !== undefined) assertOptions(`spawn of ${subject}`, spawn, knownOfSpawn)
   assertLimits(subject, { runs: budget?.runs, tokens: budget?.tokens, reserve: budget?.reserve, ...limitsOf(spawn) })
   if (budget?.reserve !== undefined && budget.reserve > (budget.tokens ?? budget.reserve)) {
     throw invalid(
@@ -165,6 +166,17 @@ interface Within {
   readonly limits: Budgets.Limits | undefined
   readonly room: Limits
 }
+
+const knownOfSpawn = namesOf<Spawn<[]>>({
+  tools: true,
+  instructions: true,
+  maxDepth: true,
+  maxBreadth: true,
+  maxTotal: true,
+  maxSteps: true,
+  hints: true,
+  needsApproval: true
+})
 
 const knownOfBudget = namesOf<Budget>({
   tokens: true,

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertFunction, assertOptions, countOf, durationOf } from "../internal/definition.ts"
+import { assertFunction, assertOptions, countOf, durationOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
@@ -392,8 +392,9 @@ export const hedge = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   options: HedgeOptions
 ): Runner.Runner<I, A, Group.ParallelError<E> | Runner.Waiting<E>, R> => {
-  const attempts = options.attempts ?? 2
   const subject = `hedge "${name}"`
+  assertOptions(subject, options, knownOfHedge)
+  const attempts = options.attempts ?? 2
   countOf(subject, "attempts", attempts)
   Runner.membersOf(subject, { runner })
   const delay = durationOf(subject, "delay", options.delay)
@@ -413,6 +414,8 @@ export const hedge = <I, A, E, R>(
     resume: (member, input: I, state) => (member === runner.name ? asHedge(name, runner.run(input), state) : undefined)
   })
 }
+
+const knownOfHedge = namesOf<HedgeOptions>({ description: true, delay: true, attempts: true })
 
 /** A resumed attempt fails as the attempts of a hedge do. */
 const asHedge = <A, E, R>(

@@ -364,7 +364,10 @@ describe("a transcript that was kept as JSON", () => {
     Effect.gen(function* () {
       const { transcript } = yield* agent.result(image)
       const kept = JSON.parse(json(encode(transcript)))
-      assert.deepStrictEqual(encode((yield* agent.result(kept)).transcript).content.slice(0, 2), encode(transcript).content)
+      assert.deepStrictEqual(
+        encode((yield* agent.result(kept)).transcript).content.slice(0, 2),
+        encode(transcript).content
+      )
       assert.strictEqual(Transcript.turns(kept).length, 1)
       assert.strictEqual(yield* Chain.make("chain", [agent]).run(kept), "user,assistant")
     }).pipe(Effect.provide(TestModel.layer(rolesOf)))

@@ -88,7 +88,10 @@ describe("prices", () => {
     })
   )
 
-  const reply = (text: string) => ({ text, usage: { inputTokens: { total: 1_000_000 }, outputTokens: { total: 500_000 } } })
+  const reply = (text: string) => ({
+    text,
+    usage: { inputTokens: { total: 1_000_000 }, outputTokens: { total: 500_000 } }
+  })
 
   it.effect("make the cost of a result, nested runs included", () =>
     Effect.gen(function* () {
@@ -97,16 +100,16 @@ describe("prices", () => {
       const script = [TestModel.toolCall("helper", { input: "Help." }), reply("Here you are."), reply("Done.")]
       const { cost } = yield* lead
         .result("Get help.")
-        .pipe(
-          Effect.provide([TestModel.layer(script), Prices.layer({ "troupe-test:*": { input: 0.5, output: 2 } })])
-        )
+        .pipe(Effect.provide([TestModel.layer(script), Prices.layer({ "troupe-test:*": { input: 0.5, output: 2 } })]))
       assert.closeTo(cost ?? -1, 3, 0.001)
     })
   )
 
   it.effect("leave the cost of a result out where one is not known", () =>
     Effect.gen(function* () {
-      const { cost } = yield* Agent.make("clerk", {}).result("Hi").pipe(Effect.provide(TestModel.layer([reply("Hello")])))
+      const { cost } = yield* Agent.make("clerk", {})
+        .result("Hi")
+        .pipe(Effect.provide(TestModel.layer([reply("Hello")])))
       assert.isUndefined(cost)
     })
   )

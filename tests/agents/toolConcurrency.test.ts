@@ -54,10 +54,10 @@ describe("a tool with a limit of calls at once", () => {
       while (seen.made === 0) yield* Effect.yieldNow
       yield* Fiber.interrupt(fiber)
       assert.strictEqual(seen.made, 1)
-      assert.deepStrictEqual(
-        last?._tag === "RunInterrupted" ? last.spent.toolCalls.map(({ status }) => status) : [],
-        ["interrupted", "not-started"]
-      )
+      assert.deepStrictEqual(last?._tag === "RunInterrupted" ? last.spent.toolCalls.map(({ status }) => status) : [], [
+        "interrupted",
+        "not-started"
+      ])
     }).pipe(Effect.provide(TestModel.layer([calls("write", "write")])))
   )
 

@@ -80,6 +80,15 @@ describe("a workflow", () => {
     })
   }
 
+  it("refuses an option that there is not, also of a hedge and of what spawns", () => {
+    for (const define of [
+      () => untyped(Parallel.hedge)("h", agent, { delay: "1 second", attempt: 3 }),
+      () => untyped(Orchestrator.make)("o", { agent }, { spawn: { maxDeep: 1 } })
+    ]) {
+      assert.match(refused(define), /it has no option "(attempt|maxDeep)"/)
+    }
+  })
+
   it("refuses names for runners that are in order", () => {
     for (const make of [Gather.broadcast, Gather.scatter]) {
       const message = refused(() => untyped(make)("g", { agent }))

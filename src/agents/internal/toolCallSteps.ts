@@ -372,7 +372,10 @@ const CurrentTurns = Context.Reference<ReadonlyArray<Semaphore.Semaphore>>("trou
 })
 
 /** Waits until fewer calls of the tool are under way than it allows at once. A call within one of them does not wait for it. */
-const inTurn = ({ entry, report }: ToolCallContext, work: Effect.Effect<Value, Failure>): Effect.Effect<Value, Failure> => {
+const inTurn = (
+  { entry, report }: ToolCallContext,
+  work: Effect.Effect<Value, Failure>
+): Effect.Effect<Value, Failure> => {
   const turns = entry !== undefined && "kind" in entry ? entry.turns : undefined
   if (turns === undefined) return work
   return Effect.flatMap(CurrentTurns, (held) => {

@@ -1,7 +1,7 @@
 /** A search of the web for agents on any model: that of the model's provider where it has one, otherwise one of the program's own. */
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
-import { kindOf } from "../../internal/definition.ts"
+import { assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
 import type { ServicesOf } from "../../internal/toolFunction.ts"
 import { type Location, type Search, SearchesWeb } from "../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -58,12 +58,21 @@ export const tool: {
   <R>(options: WithFallback<AgentTool.AgentTool<string, R>>): AgentTool.AgentTool<string, R>
   <Out>(options: WithFallback<(query: Query) => Out>): AgentTool.AgentTool<string, ServicesOf<Out>>
 } = (options: Options & { readonly fallback?: Fallback | undefined } = {}): AgentTool.AgentTool<string, never> => {
+  assertOptions("WebSearch.tool", options, known)
   const { fallback, ...asked } = options
   const search: Search = { ...asked, hasFallback: fallback !== undefined }
   const own = toolOf(fallback)
   // The services are those of the fallback, as the types above say.
   return { ...own, tool: own.tool.annotate(SearchesWeb, search) } as AgentTool.AgentTool<string, never>
 }
+
+const known = namesOf<WithFallback<unknown>>({
+  allowedDomains: true,
+  blockedDomains: true,
+  maxUses: true,
+  location: true,
+  fallback: true
+})
 
 type Fallback = AgentTool.Any | ((query: Query) => unknown)
 

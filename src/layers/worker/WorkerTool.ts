@@ -2,11 +2,11 @@
  * Tools that run in worker threads: code that blocks, that may never end, or that is asynchronous and has to work under
  * `Effect.runSync`.
  */
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Tool from "effect/ai/Tool"
 import * as AgentTool from "../../AgentTool.ts"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import { annotate, define, NoParameters, validate } from "../../internal/toolDefinition.ts"
 import { CannotWait, type ToolContext } from "../../internal/toolFunction.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -88,6 +88,8 @@ export const fromModule: FromModule = (
 ): AgentTool.AgentTool<string, never> => {
   const place: ModuleTool.ToolAddress = { module, export: options.export ?? "default" }
   const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
+  const isDefined = name === undefined
+  assertOptions(`tool ${isDefined ? `module ${module.href}` : `"${name}"`}`, options, isDefined ? knownOfModule : known)
   if (name !== undefined) {
     const tool = annotate(define(name, description ?? "", parameters, success, failureMode), options)
     return inModule(name, tool, AgentTool.callingOf(`tool "${name}"`, options), place)
@@ -103,6 +105,24 @@ export const fromModule: FromModule = (
   validate(found.tool)
   return inModule(found.name, found.tool, { timeout: found.timeout, retry: found.retry, turns: found.turns }, place)
 }
+
+/** Of a module that exports a function. */
+const known = namesOf<FromModuleOptions<string, Schema.Top, Schema.Top>>({
+  name: true,
+  export: true,
+  description: true,
+  parameters: true,
+  success: true,
+  failureMode: true,
+  timeout: true,
+  concurrency: true,
+  retry: true,
+  needsApproval: true,
+  hints: true
+})
+
+/** Of a module that exports a tool, which has said the rest itself. */
+const knownOfModule: ReadonlySet<string> = new Set(["export"])
 
 const inModule = <Name extends string>(
   name: Name,

@@ -243,7 +243,8 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
   spent: Spent
 }) {
   override get message(): string {
-    const chosen = this.route === "" ? "nothing was chosen" : `"${cut(oneLine(this.route), 200)}" with confidence ${this.confidence}`
+    const chosen =
+      this.route === "" ? "nothing was chosen" : `"${cut(oneLine(this.route), 200)}" with confidence ${this.confidence}`
     return `"${this.name}" found no route: ${chosen}. There are: ${this.routes.join(", ")}. Describe the routes better, lower the threshold, or give a fallback.`
   }
 }

@@ -267,6 +267,11 @@ it.live("tools of OpenAI reach a model of the AI SDK in the spelling of that", (
 )
 
 describe("WebSearch.tool", () => {
+  it("refuses an option that there is not", () => {
+    const loosely = WebSearch.tool as (options: object) => unknown
+    assert.throws(() => loosely({ domains: ["example.com"] }), 'WebSearch.tool: it has no option "domains"')
+  })
+
   const searched: Array<string> = []
   const search = WebSearch.tool({
     location: { country: "DE" },

@@ -423,6 +423,13 @@ describe("what its definition says", () => {
 })
 
 describe("what cannot be", () => {
+  it("an option that there is not, or that the tool of the module has said itself, is refused", () => {
+    const loosely = WorkerTool.fromModule as (module: URL, options: object) => unknown
+    const misspelt = { name: "throwing", export: "throwing", description: "Throws", timeOut: 5 }
+    assert.throws(() => loosely(url, misspelt), 'tool "throwing": it has no option "timeOut"')
+    assert.throws(() => loosely(url, { export: "guarded", timeout: 5 }), 'it has no option "timeout"')
+  })
+
   it("a module that is not there, is broken, awaits, or has no such tool, is refused at once", () => {
     const problem = (make: () => unknown) => {
       try {

@@ -544,9 +544,9 @@ export const fromJsonLine: (line: string) => Effect.Effect<RunEvent, Schema.Sche
 )
 
 /**
- * The text of the root runner as it comes: the deltas of runs whose path has one name. It goes on with the new text
- * when a model call is made again or its answer is replaced: who shows it must look at the events, as `StepRetried` and
- * `TurnReplaced` say what to take back.
+ * The text of the root runner as it comes: the deltas of runs whose path has one name. A workflow has none of its own: `of` names
+ * the member whose text is wanted, or gives its whole path. It goes on with the new text when a model call is made again or its answer
+ * is replaced: who shows it must look at the events, as `StepRetried` and `TurnReplaced` say what to take back.
  *
  * @example
  * import { Stream } from "effect"
@@ -555,12 +555,25 @@ export const fromJsonLine: (line: string) => Effect.Effect<RunEvent, Schema.Sche
  *
  * declare const events: Stream.Stream<RunEvent.RunEvent, Agent.Error>
  * const text: Stream.Stream<string, Agent.Error> = RunEvent.text(events)
+ * const written: Stream.Stream<string, Agent.Error> = RunEvent.text(events, { of: "writer" })
  */
-export const text = <E, R>(events: Stream.Stream<RunEvent, E, R>): Stream.Stream<string, E, R> =>
-  events.pipe(
-    Stream.filter((event) => event._tag === "TextDelta" && event.path.length === 1),
+export const text = <E, R>(
+  events: Stream.Stream<RunEvent, E, R>,
+  options: { readonly of?: string | ReadonlyArray<string> | undefined } = {}
+): Stream.Stream<string, E, R> => {
+  const isWanted = isOf(options.of)
+  return events.pipe(
+    Stream.filter((event) => event._tag === "TextDelta" && isWanted(event.path)),
     Stream.map((event) => (event._tag === "TextDelta" ? event.delta : ""))
   )
+}
+
+/** Whether a path is that of the root, of a member by its name, or the one given. */
+const isOf = (of: string | ReadonlyArray<string> | undefined): ((path: ReadonlyArray<string>) => boolean) => {
+  if (of === undefined) return (path) => path.length === 1
+  if (typeof of === "string") return (path) => path.at(-1) === of
+  return (path) => path.length === of.length && path.every((name, at) => name === of[at])
+}
 
 /**
  * What has come of a value while it streams: fields and items that have not come are absent, and the text that comes last

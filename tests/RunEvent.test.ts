@@ -64,6 +64,26 @@ describe("events as text for people", () => {
   )
 })
 
+describe("the text of a stream", () => {
+  const say = (name: string) => Agent.make(name, {})
+  const pipeline = Chain.make("pipeline", [say("researcher"), Chain.make("desk", [say("writer")]), say("writer")])
+  const textOf = (options?: Parameters<typeof RunEvent.text>[1]) =>
+    RunEvent.text(pipeline.stream("go"), options).pipe(
+      Stream.mkString,
+      Effect.provide(TestModel.layer(["facts ", "draft ", "text"]))
+    )
+
+  it.effect("is that of the root, of a member by its name, or of the run with a path", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* textOf(), "")
+      assert.strictEqual(yield* textOf({ of: "researcher" }), "facts ")
+      assert.strictEqual(yield* textOf({ of: "writer" }), "draft text")
+      assert.strictEqual(yield* textOf({ of: ["pipeline", "writer"] }), "text")
+      assert.strictEqual(yield* textOf({ of: "pipeline" }), "")
+    })
+  )
+})
+
 describe("what may leave a server", () => {
   it.effect("is text, names and states of tool calls, usage, and the end", () =>
     Effect.gen(function* () {

@@ -11,6 +11,8 @@ import type { FromHost, FromProgram, HostArgs, ToProgram } from "./protocol.ts"
 const loadMs = 30_000
 /** How much later than its limit a program is ended that does not end by itself. */
 const graceMs = 40
+/** How long a thread may take to answer how long it has worked. */
+const answerMs = 5000
 
 export const start: Start = (post, args) => {
   const { given, source } = args as HostArgs
@@ -41,19 +43,37 @@ export const start: Start = (post, args) => {
     clearTimeout(timer)
     worker.terminate().catch(() => {})
   }
-  const watch = (ms: number, error: string, reason: "Time" | "Lost" = "Time") => {
+  const watch = (ms: number, late: () => void): NodeJS.Timeout => {
     clearTimeout(timer)
-    timer = setTimeout(() => stop(reason, error), ms)
+    return (timer = setTimeout(late, ms))
   }
-  const tooLong = `it ran for ${turnMs} ms without awaiting anything`
-  watch(loadMs, `the engine was not ready after ${loadMs} ms`, "Lost")
-  worker.on("message", (message: FromProgram) => {
+  /** How long the thread had worked when its last turn ended. */
+  let worked: number | undefined
+  const tooLong = () => stop("Time", `it ran for ${turnMs} ms without awaiting anything`)
+  /** Ends a turn that works for too long. A machine that does other things meanwhile may take longer for it by the clock. */
+  const watchTurn = (ms = turnMs): void => {
+    watch(ms + graceMs, () => {
+      const before = worked
+      if (before === undefined) return tooLong()
+      const asked = watch(answerMs, tooLong)
+      worker.cpuUsage().then(({ system, user }) => {
+        if (timer !== asked) return
+        const left = turnMs - ((system + user) / 1000 - before)
+        if (left > 0) watchTurn(left)
+        else tooLong()
+      }, tooLong)
+    })
+  }
+  watch(loadMs, () => stop("Lost", `the engine was not ready after ${loadMs} ms`))
+  worker.on("message", ({ worked: now, ...message }: FromProgram) => {
     if (isOver) return
-    if (message.type === "ready") return watch(turnMs + graceMs, tooLong)
+    worked = now
+    if (message.type === "ready") return watchTurn()
     turns--
     clearTimeout(timer)
+    timer = undefined
     if (message.type === "turn" && message.turn.end === undefined) {
-      if (turns > 0) watch(turnMs + graceMs, tooLong)
+      if (turns > 0) watchTurn()
     } else finish()
     send(message)
   })
@@ -62,7 +82,7 @@ export const start: Start = (post, args) => {
   return (message) => {
     if (message === "stop") return finish()
     if (isOver) return
-    if (turns++ === 0) watch(turnMs + graceMs, tooLong)
+    if (turns++ === 0) watchTurn()
     worker.postMessage(message as ToProgram)
   }
 }

@@ -24,5 +24,8 @@ export type FromHost =
   | { readonly type: "turn"; readonly turn: Turn }
   | { readonly type: "unusable"; readonly message: string }
 
-/** From the thread of a program to the I/O thread. `ready`: from now on its time counts. */
-export type FromProgram = FromHost | { readonly type: "ready" }
+/**
+ * From the thread of a program to the I/O thread. `ready`: from now on its time counts. `worked` says how long it has worked so far,
+ * in milliseconds, where the platform can tell.
+ */
+export type FromProgram = (FromHost | { readonly type: "ready" }) & { readonly worked: number | undefined }

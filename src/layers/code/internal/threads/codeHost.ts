@@ -14,6 +14,40 @@ const graceMs = 40
 /** How long a thread may take to answer how long it has worked. */
 const answerMs = 5000
 
+/** Watches a thread: for so long by the clock, or for a turn by the time that the thread works. */
+const watcher = (worker: Worker, turnMs: number, tooLong: () => void) => {
+  let timer: NodeJS.Timeout | undefined
+  /** How long the thread had worked when its last turn ended. */
+  let worked: number | undefined
+  const watch = (ms: number, late: () => void): NodeJS.Timeout => {
+    clearTimeout(timer)
+    return (timer = setTimeout(late, ms))
+  }
+  /** A machine that does other things meanwhile may take longer for it by the clock. */
+  const watchTurn = (ms = turnMs): void => {
+    watch(ms + graceMs, () => {
+      const before = worked
+      if (before === undefined) return tooLong()
+      const asked = watch(answerMs, tooLong)
+      worker.cpuUsage().then(({ system, user }) => {
+        const left = turnMs - ((system + user) / 1000 - before)
+        if (timer !== asked) return undefined
+        return left > 0 ? watchTurn(left) : tooLong()
+      }, tooLong)
+    })
+  }
+  return {
+    watch,
+    watchTurn,
+    /** Watches no more, as the thread says something and how long it has worked. */
+    clear: (now: number | undefined) => {
+      clearTimeout(timer)
+      timer = undefined
+      worked = now
+    }
+  }
+}
+
 export const start: Start = (post, args) => {
   const { given, source } = args as HostArgs
   const { turnMs } = given.program.limits
@@ -29,7 +63,6 @@ export const start: Start = (post, args) => {
     resourceLimits: { maxOldGenerationSizeMb: 64, stackSizeMb: 4 }
   })
   let isOver = false
-  let timer: NodeJS.Timeout | undefined
   /** Turns that are under way or wait for theirs. */
   let turns = 1
   const stop = (reason: "Time" | "Lost", error: string) => {
@@ -40,38 +73,17 @@ export const start: Start = (post, args) => {
   }
   const finish = () => {
     isOver = true
-    clearTimeout(timer)
+    clear(undefined)
     worker.terminate().catch(() => {})
   }
-  const watch = (ms: number, late: () => void): NodeJS.Timeout => {
-    clearTimeout(timer)
-    return (timer = setTimeout(late, ms))
-  }
-  /** How long the thread had worked when its last turn ended. */
-  let worked: number | undefined
   const tooLong = () => stop("Time", `it ran for ${turnMs} ms without awaiting anything`)
-  /** Ends a turn that works for too long. A machine that does other things meanwhile may take longer for it by the clock. */
-  const watchTurn = (ms = turnMs): void => {
-    watch(ms + graceMs, () => {
-      const before = worked
-      if (before === undefined) return tooLong()
-      const asked = watch(answerMs, tooLong)
-      worker.cpuUsage().then(({ system, user }) => {
-        if (timer !== asked) return
-        const left = turnMs - ((system + user) / 1000 - before)
-        if (left > 0) watchTurn(left)
-        else tooLong()
-      }, tooLong)
-    })
-  }
+  const { clear, watch, watchTurn } = watcher(worker, turnMs, tooLong)
   watch(loadMs, () => stop("Lost", `the engine was not ready after ${loadMs} ms`))
-  worker.on("message", ({ worked: now, ...message }: FromProgram) => {
+  worker.on("message", ({ worked, ...message }: FromProgram) => {
     if (isOver) return
-    worked = now
+    clear(worked)
     if (message.type === "ready") return watchTurn()
     turns--
-    clearTimeout(timer)
-    timer = undefined
     if (message.type === "turn" && message.turn.end === undefined) {
       if (turns > 0) watchTurn()
     } else finish()

@@ -32,6 +32,8 @@ it("has the text of files of a tool's result, and says of others what they are",
     result(Prompt.textPart({ text: "done" }), image, file("text/plain", new TextEncoder().encode("words")))
   ])
   assert.include(said, '"result":"[file: image/png, 3 bytes; it cannot be shown here]"')
+  const broken = Prompt.filePart({ mediaType: "image/png", data: "data:image/png,%" })
+  assert.include(JSON.stringify(result(broken)), "[file: image/png; its data cannot be read]")
   assert.include(said, '"result":"done\\n[file: image/png, 3 bytes; it cannot be shown here]\\nfile:\\nwords"')
 })
 

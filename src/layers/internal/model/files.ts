@@ -61,13 +61,20 @@ export const textOf = (found: Located): string | undefined => {
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes)
 }
 
-/** A file in words, for where it cannot be shown: its text, or else what is known of it. */
+/** A file in words, for where it cannot be shown: its text, or else what is known of it. Never throws. */
 export const inWords = (part: Prompt.FilePart): string => {
-  const found = locate(part)
+  try {
+    return described(part, locate(part))
+  } catch {
+    return `[file: ${knownType(part.mediaType)}; its data cannot be read]`
+  }
+}
+
+const described = ({ fileName }: Prompt.FilePart, found: Located): string => {
   const text = textOf(found)
-  if (text !== undefined) return `${part.fileName ?? "file"}:\n${text}`
+  if (text !== undefined) return `${fileName ?? "file"}:\n${text}`
   const bytes = bytesOf(found)
-  const name = part.fileName === undefined ? "" : ` ${JSON.stringify(part.fileName)}`
+  const name = fileName === undefined ? "" : ` ${JSON.stringify(fileName)}`
   const where = found.url === undefined ? (bytes === undefined ? "" : `, ${bytes.length} bytes`) : ` at ${found.url}`
   return `[file${name}: ${found.mediaType}${where}; it cannot be shown here]`
 }

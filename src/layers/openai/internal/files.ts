@@ -75,6 +75,15 @@ const isTaken = (file: FileRef, api: "chat" | "responses"): boolean => {
   return file.base64 !== undefined && (isAudio || file.mediaType === "application/pdf")
 }
 
+/** False also for data that cannot be read. */
+const isShown = (part: Prompt.FilePart, api: "chat" | "responses"): boolean => {
+  try {
+    return isTaken(read(part), api)
+  } catch {
+    return false
+  }
+}
+
 /**
  * A tool's result with a description in place of each file that the API does not take: a tool, unlike a prompt, is not the
  * program's to correct, and a refused request would end the run.
@@ -84,11 +93,7 @@ export const ofResult = (part: Prompt.ToolResultPart, api: "chat" | "responses")
   if (modelOutput?.some(({ type }) => type === "file") !== true) return part
   const taken = modelOutput.map((output) => {
     if (output.type === "text") return output
-    try {
-      return isTaken(read(output), api) ? output : Prompt.textPart({ text: inWords(output) })
-    } catch {
-      return Prompt.textPart({ text: `[file: ${knownType(output.mediaType)}; its data cannot be read]` })
-    }
+    return isShown(output, api) ? output : Prompt.textPart({ text: inWords(output) })
   })
   return { ...part, modelOutput: taken }
 }

@@ -630,7 +630,6 @@ export const withRetry: {
         const once = Effect.suspend(() => {
           count++
           if (count === 1) return run
-          const undone = state.hasHooks ? Compensation.undo(state) : Effect.void
           const again = Effect.suspend(() => {
             state.beginAgain()
             return state.events.emit({
@@ -640,7 +639,7 @@ export const withRetry: {
               reason: messageOf(last)
             })
           })
-          return Effect.andThen(undone, Effect.andThen(again, run))
+          return Effect.andThen(Compensation.undo(state), Effect.andThen(again, run))
         }).pipe(
           Effect.tapError((error) =>
             Effect.sync(() => {

@@ -15,14 +15,7 @@ import { placesHere } from "../../internal/runState.ts"
 import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
-import {
-  type BranchDefect,
-  type BranchFailure,
-  errorsOf,
-  type Known,
-  ParallelError,
-  suspensionIn
-} from "./branchGroup.ts"
+import { type BranchFailure, errorsOf, type Known, ParallelError, suspensionIn } from "./branchGroup.ts"
 
 /** The outcome of one input. */
 export type Status = "completed" | "failed" | "interrupted"
@@ -138,7 +131,7 @@ class BoundedStream<I, A, E, R, E2> {
       if (this.#begun - this.#read >= this.#settings.concurrency) this.#room.closeUnsafe()
       const known = this.#settings.holding?.known.get(key)
       if (known !== undefined) {
-        this.#ready.set(index, known._tag === "output" && !this.#settings.settles ? known.output : resultOfKnown(known))
+        this.#ready.set(index, known._tag === "output" && !this.#settings.settles ? known.output : resultOf(known))
         this.#news.openUnsafe()
         return this.#room.await
       }
@@ -185,7 +178,10 @@ class BoundedStream<I, A, E, R, E2> {
         return Effect.andThen(Effect.forkDetach(stopping), reporting)
       }
       return Effect.map(reporting, () => {
-        this.#ready.set(index, this.#settings.settles ? resultOf(exit) : Exit.isSuccess(exit) ? exit.value : undefined)
+        this.#ready.set(
+          index,
+          this.#settings.settles ? resultOf(knownOf(exit)) : Exit.isSuccess(exit) ? exit.value : undefined
+        )
       })
     })
   }
@@ -278,8 +274,5 @@ class BoundedStream<I, A, E, R, E2> {
 const knownOf = (exit: Exit.Exit<unknown, unknown>): Known =>
   Exit.isSuccess(exit) ? { _tag: "output", output: exit.value } : { _tag: "failed", errors: errorsOf(exit.cause) }
 
-const resultOfKnown = (known: Known): Result.Result<unknown, unknown> =>
+const resultOf = (known: Known): Result.Result<unknown, unknown> =>
   known._tag === "output" ? Result.succeed(known.output) : Result.fail(known.errors[0])
-
-const resultOf = <A, E>(exit: Exit.Exit<A, E>): Result.Result<A, E | BranchDefect> =>
-  Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(errorsOf(exit.cause)[0])

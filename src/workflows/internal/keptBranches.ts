@@ -10,8 +10,6 @@ import { RunSuspended } from "../../RunError.ts"
 import * as Group from "./branchGroup.ts"
 import { keep, kept, restore, saving } from "./keptValues.ts"
 
-export type { Kept as State } from "../../internal/workflowSuspension.ts"
-
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 /** A branch that can be run with any input of its kind. */
@@ -66,7 +64,9 @@ export const resume = (
   const branches = state.keys.map(branchOf)
   if (!branches.every((branch) => branch !== undefined)) return undefined
   const settings = settingsFor(branches.length)
-  const known = knownIn(state, branches)
+  const outputs = new Map(branches.map(({ key, output }) => [key, output]))
+  if (!state.ended.every(([key]) => outputs.has(key))) return undefined
+  const known = restoreEnds(state.ended, (key) => outputs.get(key))
   if (known === undefined) return undefined
   const members = new Map(saved.members.map((member) => [member.key, member]))
   const inputs = new Map(state.inputs)
@@ -118,14 +118,6 @@ export const keptEnds = (known: Iterable<readonly [key: string, known: Group.Kno
       ? [key, { _tag: "output", value: kept(`the output of "${key}"`, one.output, outputOf(key)) }]
       : [key, { _tag: "failed", errors: Arr.map(one.errors, (error) => kept(`the failure of "${key}"`, error)) }]
   )
-
-const knownIn = (
-  { ended }: typeof State.Type,
-  branches: ReadonlyArray<Branch | undefined>
-): ReadonlyMap<string, Group.Known> | undefined => {
-  const outputs = new Map(branches.map((branch) => [branch!.key, branch!.output]))
-  return ended.every(([key]) => outputs.has(key)) ? restoreEnds(ended, (key) => outputs.get(key)) : undefined
-}
 
 /** How branches have ended; `undefined` for JSON that {@link keptEnds} did not make of such branches. */
 export const restoreEnds = (ended: Ends, outputOf: OutputOf): ReadonlyMap<string, Group.Known> | undefined => {

@@ -139,7 +139,7 @@ export const restored = (
     state.done.map(([, index]) => index)
   )
   const last = lastOf(state.last, rejected.at(-1))
-  const part = state.part._tag === "combine" ? combineOf(roundOf(state.part.done)) : restoredPart(state.part)
+  const part = restoredPart(state.part, roundOf)
   const isWhole = rejected.every((round) => round !== undefined) && Option.isSome(last) && part !== undefined
   if (!isWhole || Option.isNone(goal) || done === undefined) return undefined
   return {
@@ -170,10 +170,14 @@ const lastOf = (last: State["last"], rejected: Round | undefined): Option.Option
   return error instanceof StepsFailed ? Option.some({ _tag: "failed", error }) : Option.none()
 }
 
-const combineOf = (done: Round | undefined): Part | undefined =>
-  done === undefined ? undefined : { _tag: "combine", done }
-
-const restoredPart = (part: Exclude<State["part"], { readonly _tag: "combine" }>): Part | undefined => {
+const restoredPart = (
+  part: State["part"],
+  roundOf: (round: typeof KeptRound.Type) => Round | undefined
+): Part | undefined => {
+  if (part._tag === "combine") {
+    const done = roundOf(part.done)
+    return done && { _tag: "combine", done }
+  }
   if (part._tag !== "plan") return part
   const { attempt, refused, round } = part
   if (refused === undefined) return { _tag: "plan", round, attempt, refused: undefined }

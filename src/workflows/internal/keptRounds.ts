@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Schemas from "../../internal/runnerSchemas.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { Saved } from "../../internal/suspension.ts"
-import { goOn } from "../../internal/workflowSuspension.ts"
+import { goOn, type Kept as WorkflowState } from "../../internal/workflowSuspension.ts"
 import * as Kept from "./keptBranches.ts"
 import { kept, restore, saving } from "./keptValues.ts"
 
@@ -52,7 +52,7 @@ export const keeping =
 const save = <I, Draft, Verdict>(
   { draft, input, rounds }: Progress<I, Draft, Verdict>,
   { evaluator, generator }: Makers
-): Kept.State => {
+): WorkflowState => {
   const ofDraft = Schemas.outputOf(generator)
   const ofVerdict = Schemas.outputOf(evaluator)
   return saving((): typeof State.Type => ({

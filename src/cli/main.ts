@@ -49,7 +49,8 @@ const db = text("db", "The database: a SQLite file, or postgres://... with @effe
 const database = text(
   "database",
   "Where durable runs are kept: a file of SQLite, or postgres://...; by default TROUPE_DATABASE"
-)
+  // As the other commands name theirs.
+).pipe(Flag.withAlias("db"))
 const runners = argument("file", "A file that exports runners")
 
 const run = Command.make(

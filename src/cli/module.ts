@@ -1,5 +1,6 @@
 /** Loads the exports of a file that the user names. */
-import { pathToFileURL } from "node:url"
+import { relative } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
@@ -26,10 +27,25 @@ export const exportsOf = (
       try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
       catch: (cause) => {
         const why = messageOf(cause).split("\n")[0]
-        return badInput(`${file} cannot be loaded: ${why}`)
+        return badInput(`${file} cannot be loaded: ${placeOf(cause)}${why}`)
       }
     })
   })
+
+const ownFiles = fileURLToPath(new URL("..", import.meta.url))
+
+/** The first line of the user's own files that the stack of an error names, such as `agent.ts:3: `; empty without one. */
+const placeOf = (cause: unknown): string => {
+  const stack = cause instanceof Error ? (cause.stack ?? "") : ""
+  // Node names a file that it cannot parse by its path, and others by their address.
+  for (const [, at, line] of stack.matchAll(/(file:\/\/[^\s()]+?|^(?:\/|[A-Z]:\\).+?):(\d+)/gm)) {
+    const path = at!.startsWith("file:") ? fileURLToPath(at!) : at!
+    if (path.startsWith(ownFiles) || /[\\/]node_modules[\\/]/.test(path)) continue
+    const near = relative(process.cwd(), path)
+    return `${near.startsWith("..") ? path : near}:${line}: `
+  }
+  return ""
+}
 
 /** The runners that a file exports, by the name of the export, `default` first. Refuses a file that exports none. */
 export const runnersOf = (

@@ -27,6 +27,20 @@ export const wrap = (text: string, columns: number): string =>
     })
     .join("\n")
 
+/** What is wrong with the usage, in one line. */
+const problemOf = (error: CliError.CliError): string => {
+  const [problem, names] = error.message.split(/\s*Did you mean this\?\s*/)
+  const suggestion =
+    names === undefined
+      ? ""
+      : `\n\nDid you mean this? ${names
+          .trim()
+          .split(/\s*\n\s*/)
+          .join(" or ")}`
+  const text = `${problem}${suggestion}`.replace(/\s*\n\s*\n\s*/g, ". ").replace(/\s*\n\s*/g, " ")
+  return escapeControls(text).replace(/\.?$/, ".")
+}
+
 /** The next step after wrong usage. */
 const remedyOf = (error: CliError.CliError, commandPath: ReadonlyArray<string>): string => {
   const command = commandPath.join(" ")
@@ -49,10 +63,9 @@ export const presenter: CliOutput.Presenter = {
       }
       case "InvalidInvocation": {
         const [first] = event.errors
-        const message = escapeControls(
-          first!.message.replace(/\s*\n\s*\n\s*/g, ". ").replace(/\s*\n\s*/g, " ")
-        ).replace(/\.?$/, ".")
-        return err(`troupe: ${message}${remedyOf(first!, event.commandPath)}\nusage: ${event.helpDoc.usage}\n`)
+        return err(
+          `troupe: ${problemOf(first!)}${remedyOf(first!, event.commandPath)}\nusage: ${event.helpDoc.usage}\n`
+        )
       }
       case "Version":
         return out(`${event.name} v${event.version}\n`)

@@ -1,4 +1,5 @@
 /** `troupe runs`: lists, shows, cancels, answers and retries durable runs. */
+import * as fs from "node:fs"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -15,9 +16,10 @@ export interface Where {
   readonly database: Option.Option<string>
 }
 
-/** The engine of `--database`, or of the variable `TROUPE_DATABASE`. */
+/** The engine of `--database`, or of the variable `TROUPE_DATABASE`; with `mustExist`, a file that is not there is refused and not made. */
 export const engineOf = (
-  typed: Option.Option<string>
+  typed: Option.Option<string>,
+  mustExist: boolean
 ): Effect.Effect<Layer.Layer<Durable.Engine, DurableError>, CliFailure> =>
   Effect.gen(function* () {
     const variable = yield* Effect.mapError(Config.option(Config.String("TROUPE_DATABASE")), failed)
@@ -27,14 +29,18 @@ export const engineOf = (
         "no database is named. Pass --database with a file, such as runs.db, or with the address of a PostgreSQL server, postgres://..."
       )
     }
-    return isAddress(where) ? Durable.layerPostgres({ url: where }) : Durable.layerSqlite({ filename: where })
+    if (isAddress(where)) return Durable.layerPostgres({ url: where })
+    if (mustExist && !fs.existsSync(where)) {
+      return yield* badInput(`there is no database ${where}. Name the one of the workers with --database`)
+    }
+    return Durable.layerSqlite({ filename: where })
   })
 
 const withEngine = <A>(
   where: Where,
   effect: Effect.Effect<A, DurableError | CliFailure, Durable.Engine>
 ): Effect.Effect<A, CliFailure> =>
-  Effect.flatMap(engineOf(where.database), (engine) => Effect.mapError(Effect.provide(effect, engine), failed))
+  Effect.flatMap(engineOf(where.database, true), (engine) => Effect.mapError(Effect.provide(effect, engine), failed))
 
 /** Names a run on the command line. */
 export interface OneRun extends Where {

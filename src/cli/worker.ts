@@ -28,7 +28,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
       )
     }
     const model = yield* findOrAbsent(input.model)
-    const engine = yield* engineOf(input.database)
+    const engine = yield* engineOf(input.database, false)
     const names = found.map(({ name }) => name).join(", ")
     const working = Layer.effectDiscard(err(`troupe: executes ${names}. Stop with Ctrl-C\n`)).pipe(
       Layer.provideMerge(Durable.worker(...found)),

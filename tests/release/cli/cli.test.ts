@@ -280,6 +280,26 @@ export default Runner.make("mine", { ${run} })`
     assertRefused(noFile, 2, "there is no file")
   })
 
+  it("says where a file that cannot be loaded is wrong", async () => {
+    const [syntax, thrown, nested] = await Promise.all([
+      troupe(["run", "--agent", file("place1.ts", "export const one = 1\nexport const = ("), "hi"]),
+      troupe(["run", "--agent", file("place2.ts", 'export const one = 1\n\nthrow new Error("boom")'), "hi"]),
+      troupe(["run", "--agent", file("place3.ts", 'export * from "./place2.ts"'), "hi"])
+    ])
+    assertRefused(syntax, 2, "place1.ts:2: ")
+    assertRefused(thrown, 2, "place2.ts:3: boom")
+    assertRefused(nested, 2, "place2.ts:3: boom")
+  })
+
+  it("says how a model is named", async () => {
+    const [bare, typo] = await Promise.all([
+      troupe(["run", "--model", "gpt-4.1", "hi"]),
+      troupe(["run", "--model", "opnai:gpt-4.1", "hi"])
+    ])
+    assertRefused(bare, 2, "write openai:gpt-4.1 for a model of OpenAI, otherwise one of")
+    assertRefused(typo, 2, "it is not one of openai:NAME")
+  })
+
   it("says what is wrong with the server or the key", async () => {
     const closed = `http://127.0.0.1:${await freePort()}/v1`
     const denying = await serve([
@@ -475,11 +495,13 @@ describe("troupe", () => {
   })
 
   it("says what to do about wrong usage, on standard error", async () => {
-    const [words, typo, none] = await Promise.all([
+    const [words, typo, none, command] = await Promise.all([
       troupe(["run", "what", "is", "2", "plus", "3"]),
       troupe(["run", "--json", "--modle", "x", "q"]),
-      troupe(["graph"])
+      troupe(["graph"]),
+      troupe(["runn"])
     ])
+    assertRefused(command, 2, "Did you mean this? run or runs. See")
     assertRefused(words, 2, 'A question of several words is quoted: troupe run "')
     assertRefused(typo, 2, "Did you mean this? --model")
     assertRefused(none, 2, "Missing required argument: file")
@@ -502,6 +524,24 @@ describe("troupe", () => {
     })
     assert.strictEqual(ended.stdout, "# Review of README.md\n")
     assert.notMatch(ended.stderr, /EPIPE|\n\s+at /)
+  })
+})
+
+describe.runIf(existsSync("/dev/full"))("an output that cannot be written", () => {
+  it("ends the program with one line that says so", async () => {
+    const commands = [
+      ["run", "--model", "demo", "What is 2 + 40?"],
+      ["run", "--json", "--model", "demo", "2 + 40?"],
+      ["--help"]
+    ]
+    const ends = commands.map((args) => {
+      const { status, stderr } = spawnSync("sh", ["-c", '"$@" > /dev/full', "sh", process.execPath, bin, ...args], {
+        cwd: root,
+        encoding: "utf8"
+      })
+      return { code: status, stdout: "", stderr }
+    })
+    for (const ended of ends) assertRefused(ended, 1, "the output cannot be written")
   })
 })
 

@@ -1,6 +1,6 @@
 /** `troupe worker` and `troupe runs`, as processes. */
 import { execFile, spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { expect, it } from "@effect/vitest"
@@ -61,5 +61,22 @@ it.live("troupe worker executes what is kept until it is stopped, and troupe run
     )
     expect(listed).toMatch(/completed +shouts +hello/)
     yield* until(() => worker.code !== undefined, "the end of the worker", 20_000)
+  }).pipe(Effect.scoped)
+)
+
+it.live("troupe runs does not make a database that is not there", () =>
+  Effect.gen(function* () {
+    const database = `${yield* temporaryFile}.none`
+    for (const flag of ["--database", "--db"]) {
+      const said = yield* Effect.promise(
+        () =>
+          new Promise<string>((resolve) => {
+            const args = troupe("runs", "list", flag, database)
+            execFile(process.execPath, args, { cwd: root }, (_error, _stdout, stderr) => resolve(stderr))
+          })
+      )
+      expect(said).toBe(`troupe: there is no database ${database}. Name the one of the workers with --database\n`)
+      expect(existsSync(database)).toBe(false)
+    }
   }).pipe(Effect.scoped)
 )

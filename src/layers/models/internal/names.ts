@@ -88,7 +88,7 @@ export const find = (name: string): Effect.Effect<Model, ModelUnavailable | Conf
   Effect.suspend(() => {
     if (name === "demo") return Effect.succeed(DemoModel.layer)
     const { model, provider } = parse(name)
-    if (model.trim() === "") return unknown(name)
+    if (model.trim() === "") return incomplete(name)
     switch (provider) {
       case "openai":
         return Effect.succeed(OpenAi.layer({ model }))
@@ -104,6 +104,17 @@ export const find = (name: string): Effect.Effect<Model, ModelUnavailable | Conf
   })
 
 const unknown = (name: string) => unavailable(name, `it is not one of ${forms.join(", ")}`)
+
+/** A provider without a model, or a model without its provider. */
+const incomplete = (name: string) => {
+  const isProvider = forms.some((form) => form.startsWith(`${parse(name).provider}:`))
+  return isProvider || !/^[\w.-]+$/.test(name)
+    ? unknown(name)
+    : unavailable(
+        name,
+        `its provider is not named: write openai:${name} for a model of OpenAI, otherwise one of ${forms.join(", ")}`
+      )
+}
 
 /** The first of the variables that is set and not empty. */
 const variable = (names: ReadonlyArray<string>): Effect.Effect<string | undefined, Config.ConfigError> =>

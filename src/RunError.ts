@@ -78,7 +78,10 @@ export const oneLine = ({ reason }: AiError.AiError): string => {
 const detailOf = (reason: AiError.AiErrorReason): string => {
   if ("description" in reason && typeof reason.description === "string") return reason.description
   const words = noteOf(reason, "description")
-  return typeof words === "string" ? `${reason.message.split("\n")[0]}: ${words}` : reason.message
+  if (typeof words !== "string") return reason.message
+  const [what, ...more] = reason.message.split(". ")
+  const when = more.filter((part) => /^(Retry after (?!0$)|Resets at )/.test(part))
+  return [`${what}: ${words.trim().replace(/\.+$/, "")}`, ...when].join(". ")
 }
 
 /**

@@ -66,6 +66,21 @@ const optional = (): ReadonlyArray<string> => {
   return Object.keys(peerDependencies).filter((name) => name !== "effect")
 }
 
+/**
+ * Lets declarations be checked where an optional package is not installed: its types are `any` there, which only a program
+ * that uses the package meets.
+ */
+const withoutOptional = (): void => {
+  const names = optional().join("|")
+  const imported = new RegExp(`^import type .* from "(?:${names})(?:/[^"]*)?";$`, "gm")
+  for (const file of fs.readdirSync(out, { recursive: true, encoding: "utf8" })) {
+    if (!file.endsWith(".d.ts")) continue
+    const declarations = path.join(out, file)
+    const source = fs.readFileSync(declarations, "utf8")
+    fs.writeFileSync(declarations, source.replace(imported, "// @ts-ignore An optional package.\n$&"))
+  }
+}
+
 /** Marks the calls of all modules. */
 const markAll = (): void => {
   for (const file of fs
@@ -89,6 +104,7 @@ if (outcome.ok) {
   await join(out, chunks)
   markAll()
   withoutMaps()
+  withoutOptional()
   fs.writeFileSync(path.join(out, "index.deferred.js"), deferred)
   fs.writeFileSync(path.join(out, "package.json"), manifest())
   const bundled = [await bundlePlatform(out), await bundleCommandLine(out, optional())]

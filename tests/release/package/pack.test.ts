@@ -168,6 +168,14 @@ it("what the README says on installing works in an empty folder, and installs no
   expect(
     ["markdownlint", "@modelcontextprotocol/sdk", "express"].filter((name) => fs.existsSync(path.join(modules, name)))
   ).toEqual([])
+  // With `lib` as the README says, declarations can be checked too, although the types of optional parts are not there.
+  const [lib] = /"lib": \[[^\]]*\]/.exec(section)!
+  fs.writeFileSync(
+    path.join(empty, "tsconfig.json"),
+    `{ "compilerOptions": { "module": "NodeNext", "strict": true, "noEmit": true, "types": ["node"], ${lib} }, "files": ["hello.ts"] }`
+  )
+  await run(empty, "npm", [...install, `@types/node@${manifest.devDependencies["@types/node"]}`])
+  expect(await run(empty, "tsc", ["--pretty", "false"])).toBe("")
   // A bundle holds what the program uses, and asks for no optional part.
   expect((await bundled(empty, "hello.ts")).filter((file) => /\/(mcp|skills|durable|server)\//.test(file))).toEqual([])
   fs.writeFileSync(

@@ -41,6 +41,7 @@ import {
   type ErrorIn,
   type FeatureSlots,
   type MiddlewareSlots,
+  type OutputSlot,
   type Misspelt,
   type Option,
   type ServicesIn,
@@ -165,7 +166,7 @@ export interface Wiring {
    * The shape of the answer; text if unset. The model is asked for it natively where its Layer can, otherwise in words.
    * A `<think>` prefix, a code fence or text around the JSON is accepted.
    */
-  readonly output?: Schema.Top | undefined
+  readonly output?: unknown
   /** See {@link Functions}. */
   readonly instructions?: unknown
   /** See {@link Functions}. */
@@ -208,6 +209,7 @@ export type Checked<O, Instructions, Stops, Known extends PropertyKey = never> =
     readonly tools?: ToolSlots<Option<O, "tools">> | undefined
     readonly use?: FeatureSlots<Option<O, "use">> | undefined
     readonly middleware?: MiddlewareSlots<Option<O, "middleware">> | undefined
+    readonly output?: Schema.Top | OutputSlot<Option<O, "output">> | undefined
   } & Misspelt<O, keyof Options | Known, typeof elsewhere>
 
 /** Options before they are checked. */

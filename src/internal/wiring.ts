@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import type * as AgentTool from "../AgentTool.ts"
 import type * as Feature from "../Feature.ts"
 import type * as Middleware from "../Middleware.ts"
@@ -92,6 +93,15 @@ export type ToolkitSlot<T> = T extends { readonly tools: unknown }
     : T extends ReadonlyArray<AgentTool.Any> | AgentTool.Any
       ? "Tools that carry their handlers are not a toolkit. Give them as `tools: [tool]`"
       : Says<T, "This is not a toolkit. Make one of tools of effect/ai with Toolkit.make(tool, ...)">
+
+/** The option `output`. */
+export type OutputSlot<T> = T extends Schema.Top
+  ? unknown
+  : unknown extends T
+    ? unknown
+    : T extends Readonly<Record<string, Schema.Top>>
+      ? "An object of schemas is not a schema. Write Schema.Struct({ ... }) around it"
+      : Says<T, "This is not a Schema of effect. Write one, such as Schema.Struct({ name: Schema.String })">
 
 /** An element of `use`. */
 export type FeatureSlot<T> = T extends Feature.Member

@@ -19,6 +19,7 @@ import {
   Runner,
   Skills
 } from "troupe"
+import { z } from "zod"
 
 const Add = Tool.make("add", { description: "Add", parameters: Schema.Struct({ a: Schema.Finite }) })
 const kit = Toolkit.make(Add)
@@ -125,6 +126,23 @@ Agent.make("a", {
   // @ts-expect-error `use` is a list. Write `use: [feature]`
   use: Skills.feature()
 })
+
+// -- output
+Agent.make("a", {
+  // @ts-expect-error An object of schemas is not a schema. Write Schema.Struct({ ... }) around it
+  output: { score: Schema.Int },
+  instructions: "You judge."
+})
+Agent.make("a", {
+  // @ts-expect-error This is not a Schema of effect. Write one, such as Schema.Struct({ name: Schema.String })
+  output: z.object({ score: z.number() })
+})
+export class Judging extends Agent.Service<Judging>()("app/Judging", {
+  // @ts-expect-error This is not a Schema of effect. Write one
+  output: "a number"
+}) {}
+// A schema that a function is given fits.
+export const asking = <S extends Schema.Top>(output: S) => Agent.make("a", { output, instructions: "You judge." })
 
 // -- middleware
 Agent.make("a", {

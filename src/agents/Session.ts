@@ -97,12 +97,23 @@ export function of<A, E, R>(
   runner: Runner.Runner<Prompt.RawInput, A, E, R>,
   id: string,
   options: RewindOptions
-): Runner.Runner<Prompt.RawInput, A, E | Failure | WorkspaceError, R | SessionStore | Sandbox>
+): Runner.Runner<
+  Prompt.RawInput,
+  A,
+  E | StoreError | SessionConflict | SessionWaiting | InvalidApproval | WorkspaceError,
+  R | SessionStore | Sandbox
+>
 export function of<A, E, R>(
   runner: Runner.Runner<Prompt.RawInput, A, E, R>,
   id: string,
   options?: Options
-): Runner.Runner<Prompt.RawInput, A, E | Failure, R | SessionStore>
+): Runner.Runner<
+  Prompt.RawInput,
+  A,
+  // Not `Failure`: it has an error of an agent too, and for unions that overlap an editor shows the name of neither.
+  E | StoreError | SessionConflict | SessionWaiting | InvalidApproval,
+  R | SessionStore
+>
 export function of<A, E, R>(
   runner: Runner.Runner<Prompt.RawInput, A, E, R>,
   id: string,

@@ -16,6 +16,7 @@ import {
   Router,
   type RunEvent,
   Runner,
+  Session,
   Skills
 } from "troupe"
 
@@ -32,6 +33,10 @@ export const writer = Agent.make("writer", { instructions: "You write.", descrip
 
 // shows const calculator: Agent.Agent<string, Agent.AgentError, Tool.Handler<"add"> | LanguageModel>
 export const calculator = Agent.make("calculator", { toolkit: kit })
+
+// shows const chat: Runner.Runner<RawInput, string, SessionConflict | SessionWaiting | StoreError | Agent.AgentError,
+// LanguageModel | SessionStore>
+export const chat = Session.of(writer, "user-42")
 
 // shows const judge: Agent.Agent<{ readonly score: number; }, Agent.AgentError, LanguageModel>
 export const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })

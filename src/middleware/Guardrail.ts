@@ -214,7 +214,9 @@ const uncheckedOf = (
   const asSent = ({ content }: Prompt.Prompt) => content.map((message) => replaced.get(message) ?? message)
   if (given !== undefined) {
     // What middleware further out has changed, such as a redaction, is checked as it was changed.
-    return Prompt.fromMessages(isWithin(prompt, given) ? asSent(given) : asSent(prompt).slice(own === undefined ? 0 : 1))
+    return Prompt.fromMessages(
+      isWithin(prompt, given) ? asSent(given) : asSent(prompt).slice(own === undefined ? 0 : 1)
+    )
   }
   const added = prompt.content.filter((message) => message.role === "user" && !seen.has(message))
   if (added.every(isOfLoop)) return undefined

@@ -62,6 +62,8 @@ const failpoints = [
   "insert steps intent",
   "insert wakes",
   "update cluster_messages",
+  // As the tables are brought to the newest version.
+  "update runs",
   "update runs completed",
   "update runs failed",
   "update runs interrupted",

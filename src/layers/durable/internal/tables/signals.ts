@@ -13,7 +13,7 @@ export type Taken =
   | { readonly _tag: "Fenced" }
 
 /** What wakes a run that sleeps. */
-interface Wake {
+export interface Wake {
   readonly executionId: string
   readonly wake: string
 }

@@ -39,7 +39,7 @@ export const carriedIn = (innermost: Ledger | undefined, depth: number, now: num
       above: depth - ledger.owner.path.length,
       nth: ledger.nth,
       ...ledger.used,
-      ms: now - ledger.startedAt
+      ms: Math.max(0, now - ledger.startedAt)
     })
   }
   return carried

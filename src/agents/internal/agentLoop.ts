@@ -583,7 +583,7 @@ class Loop implements Listing {
       const by = Resumption.notedBy(fiber, this.#state, {
         steps: Math.max(0, this.#step - this.#begunAt - this.#resolver.repairs),
         // Those that wait are counted when they are made.
-        toolCalls: this.#callCount - waiting.length
+        toolCalls: Math.max(0, this.#callCount - waiting.length)
       })
       this.#transcript.messages = [...note(this.#transcript.messages, waiting, by)]
       if (results.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content: results }))

@@ -25,6 +25,7 @@ beforeAll(async () => {
   for (const part of ["bin.js", "package.json", "commandLine"]) {
     fs.cpSync(path.join(dist, part), path.join(alone, part), { recursive: true })
   }
+  fs.writeFileSync(path.join(folder, "runs.db"), "")
   fs.writeFileSync(path.join(folder, "agent.yaml"), "name: clerk\ninstructions: Do sums.\ntools: [add]\n")
 }, 240_000)
 afterAll(() => {

@@ -112,3 +112,11 @@ it("the package.json above the sources is small, and has what Node asks of it", 
   expect(targets.filter((target) => !fs.existsSync(path.join(root, "src", target)))).toEqual([])
   expect(text.length).toBeLessThan(4000)
 })
+
+it("each public module stands in the README's table", () => {
+  const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
+  const rows = readme.slice(readme.indexOf("## What there is"), readme.indexOf("## More")).match(/^\| `.*$/gm) ?? []
+  const named = rows.flatMap((row) => [...row.split("|")[1]!.matchAll(/`(\w+)`/g)].map(([, name]) => name!))
+  const modules = Object.keys(manifest.exports).filter((subpath) => subpath !== "." && subpath !== "./package.json")
+  expect(named.toSorted()).toEqual(modules.map((subpath) => subpath.slice(2)).toSorted())
+})

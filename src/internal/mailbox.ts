@@ -49,12 +49,14 @@ export const make = <A, E>(reader: Fiber.Fiber<unknown, unknown>, onTake: () => 
     resume = undefined
     waiting(next)
   }
-  // Where promises cannot be awaited there are no microtasks either.
-  const isAsync = reader.getRef(Scheduler.Scheduler).executionMode === "async"
+  // Where promises cannot be awaited there are no microtasks either, and a test clock goes on when all that its own scheduler
+  // knows of has paused.
+  const scheduler = reader.getRef(Scheduler.Scheduler)
+  const isPlain = scheduler instanceof Scheduler.MixedScheduler && scheduler.executionMode === "async"
   const notify = (): void => {
     if (resume === undefined || isScheduled) return
     isScheduled = true
-    if (isAsync) queueMicrotask(deliver)
+    if (isPlain) queueMicrotask(deliver)
     else reader.currentDispatcher.scheduleTask(deliver, 0)
   }
   const forget = Effect.sync(() => {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Stream } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import * as Mailbox from "../../src/internal/mailbox.ts"
 
 const made = (onTake = () => {}) =>
@@ -11,7 +12,7 @@ const turn = Effect.callback<string>((resume) => {
 })
 
 describe("A mailbox", () => {
-  it.effect("hands over what is pushed before the event loop turns, all of one step at once", () =>
+  it.live("hands over what is pushed before the event loop turns, all of one step at once", () =>
     Effect.gen(function* () {
       const mailbox = yield* made()
       const seen: Array<unknown> = []
@@ -34,6 +35,27 @@ describe("A mailbox", () => {
       yield* Fiber.join(turned)
       assert.deepStrictEqual(seen, [[1, 2], [3], "turn"])
       yield* Fiber.interrupt(reader)
+    })
+  )
+
+  it.effect("has a test clock wait for what its reader does", () =>
+    Effect.gen(function* () {
+      const mailbox = yield* made()
+      const read = yield* Effect.forkChild(
+        Effect.andThen(
+          Effect.andThen(mailbox.pull, Effect.repeat(Effect.yieldNow, { times: 9 })),
+          Clock.currentTimeMillis
+        )
+      )
+      yield* Effect.forkChild(
+        Effect.delay(
+          Effect.sync(() => mailbox.push(1)),
+          10
+        )
+      )
+      yield* Effect.forkChild(Effect.sleep(20))
+      yield* TestClock.adjust(30)
+      assert.strictEqual(yield* Fiber.join(read), 10)
     })
   )
 

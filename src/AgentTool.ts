@@ -379,8 +379,7 @@ export const fromRunner: {
   )
   const hints = { ...delegation, ...options.hints }
   const tool = annotate(defined, { hints, needsApproval: options.needsApproval })
-    // A function would begin again from its start.
-    .annotate(Resumable, self.definition.structure().kind !== "function")
+    .annotate(Resumable, true)
     .annotate(Holds, () => toolsWithin(self))
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
   const execute = (params: unknown) =>

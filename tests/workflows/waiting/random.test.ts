@@ -307,6 +307,16 @@ describe("answering what a tree of workflows waits for", () => {
     }
   }
 
+  for (const kind of ["tool", "orchestrator"] as const) {
+    both.effect(`gives what it gives when nothing waits: ${kind} of a function`, () =>
+      Effect.gen(function* () {
+        const tree: Tree = { kind, of: [{ kind: "function", of: [leaf("approval"), leaf("text")] }, leaf("client")] }
+        const expected = yield* drive(tree, false)
+        for (const few of [1, 100]) assert.deepStrictEqual((yield* drive(tree, true, few)).end, expected.end)
+      })
+    )
+  }
+
   it.effect.prop(
     "gives what it gives when nothing waits, for any tree and any order of answers",
     [Tree, Schema.Literals([1, 2, 100]), Schema.Literals([0, 1, 2, 3])],

@@ -41,7 +41,7 @@ import { isAsleep } from "./sleep.ts"
 import { aFunction, type Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
 import { oneLine } from "./text.ts"
-import { onOwnStack } from "./trueExit.ts"
+import { onOwnStack, unlessLeaving } from "./trueExit.ts"
 
 /** The conversation of one agent of a run. */
 export interface MemberTranscript {
@@ -110,7 +110,7 @@ export const execute = <I, A, E, R>(
   onState?: (state: RunState) => void
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
-    const begun = begin(name, definition, input, options, onState)
+    const begun = unlessLeaving(begin(name, definition, input, options, onState))
     const depth = fiber.getRef(CurrentState)?.info.path.length ?? 0
     return depth > 0 && depth % depthOfStack === 0 ? onOwnStack(begun) : begun
   })
@@ -186,7 +186,8 @@ const observed = <I, A, E, R>(
         _tag: "RunStarted",
         ...(parent === undefined ? {} : { parentId: parent.info.runId })
       }),
-      Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.output, exit))
+      // A slow reader of the event can have held it up until it was interrupted.
+      Effect.onExit(restore(unlessLeaving(body)), (exit) => emitTerminal(state, definition.output, exit))
     )
   )
   return flushed(fiber, emitting)

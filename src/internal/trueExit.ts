@@ -12,6 +12,13 @@ interface Interruptible {
   interruptible?: boolean
 }
 
+/** Fibers that {@link interruptAfterRegion} interrupts at their next suspension. */
+const leaving = new WeakSet<Fiber.Fiber<unknown, unknown>>()
+
+/** An effect that does not begin in a fiber which {@link interruptAfterRegion} interrupts as soon as it pauses. */
+export const unlessLeaving = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => (leaving.has(fiber) ? Effect.andThen(Effect.yieldNow, effect) : effect))
+
 /**
  * Interrupts a fiber at its next suspension outside of uninterruptible regions. So what the last of them gives reaches the
  * end of the fiber, as if the interruption had come a moment later.
@@ -19,6 +26,7 @@ interface Interruptible {
 export const interruptAfterRegion = (fiber: Fiber.Fiber<unknown, unknown>, by?: number): void => {
   const self = fiber as Interruptible
   if (self.interruptible !== false) return fiber.interruptUnsafe(by)
+  leaving.add(fiber)
   let value = false
   Object.defineProperty(self, "interruptible", {
     configurable: true,
@@ -73,17 +81,19 @@ export const exitOf = <A, E, R>(
   onInterrupted: (exit: Exit.Exit<A, E>) => Effect.Effect<void>,
   interrupt: (fiber: Fiber.Fiber<unknown, unknown>, by: number) => void = interruptAfterRegion
 ): Effect.Effect<Exit.Exit<A, E>, never, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
-      const known = fiber.pollUnsafe()
-      if (known !== undefined) return Effect.succeed(known)
-      return Effect.onInterrupt(restore(Fiber.await(fiber)), () =>
-        Effect.withFiber((self) => {
-          interrupt(fiber, self.id)
-          return Effect.flatMap(Fiber.await(fiber), onInterrupted)
-        })
-      )
-    })
+  unlessLeaving(
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
+        const known = fiber.pollUnsafe()
+        if (known !== undefined) return Effect.succeed(known)
+        return Effect.onInterrupt(restore(Fiber.await(fiber)), () =>
+          Effect.withFiber((self) => {
+            interrupt(fiber, self.id)
+            return Effect.flatMap(Fiber.await(fiber), onInterrupted)
+          })
+        )
+      })
+    )
   )
 
 /**

@@ -12,6 +12,7 @@ import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
 import type { Saved } from "../internal/suspension.ts"
+import { unlessLeaving } from "../internal/trueExit.ts"
 import { goOn } from "../internal/workflowSuspension.ts"
 import {
   type ErrorIn,
@@ -251,7 +252,7 @@ const run = (
   const waiting = (work: AnyEffect) =>
     Kept.keeping(resumed(work), String(index), state, input, () => keptOf(step, index, input))
   if (isGate(step)) {
-    return Effect.matchEffect(waiting(step.check(input)), {
+    return Effect.matchEffect(waiting(unlessLeaving(step.check(input))), {
       onSuccess: (value) => (isLast ? Effect.succeed(value) : next(value)),
       onFailure: (error) =>
         error instanceof Stop
@@ -259,7 +260,7 @@ const run = (
           : Effect.fail(error)
     })
   }
-  const work = Runner.isRunner(step) ? step.run(input) : Effect.suspend(() => step(input))
+  const work = Runner.isRunner(step) ? step.run(input) : unlessLeaving(Effect.suspend(() => step(input)))
   const done = isKnownByName(steps, step) ? resumed(work) : waiting(work)
   return isLast ? done : Effect.flatMap(done, next)
 }

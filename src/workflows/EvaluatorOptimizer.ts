@@ -8,6 +8,7 @@ import * as Schemas from "../internal/runnerSchemas.ts"
 import { textOfJson, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
+import { unlessLeaving } from "../internal/trueExit.ts"
 import * as Runner from "../Runner.ts"
 import { answerText, replayable, toPrompt, userText } from "../internal/input.ts"
 import { NotAccepted, textOf } from "./internal/errors.ts"
@@ -98,7 +99,8 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     ...options,
     maxRounds,
     members,
-    judge: (draft, input) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft, input)),
+    judge: (draft, input) =>
+      Runner.isRunner(evaluator) ? evaluator.run(draft) : unlessLeaving(evaluator(draft, input)),
     // Without `revise` the types have made sure that the generator takes a conversation.
     revise: options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   }

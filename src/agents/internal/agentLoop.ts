@@ -17,6 +17,7 @@ import * as Resumption from "../../internal/resumption.ts"
 import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { ListedFor, type Listing } from "../../internal/toolListing.ts"
+import { unlessLeaving } from "../../internal/trueExit.ts"
 import { noUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
@@ -470,7 +471,7 @@ class Loop implements Listing {
       ({ error, attempts }) =>
         new RunError.ModelError({ ...this.#transcript.failure(), step: request.step, attempts, reason: error })
     )
-    return withinBudgets(this.#state, model, request, asked)
+    return unlessLeaving(withinBudgets(this.#state, model, request, asked))
   }
 
   get #toolStages(): Stages["tool"] | undefined {

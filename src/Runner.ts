@@ -448,7 +448,8 @@ const resumes = (self: Any, input: unknown): boolean =>
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
  * and its finalizers have run, before the run fails. The error has the conversation up to then, from which an agent can go on.
- * A number is milliseconds. Throws `InvalidDefinition` when `duration` is not a duration.
+ * A number is milliseconds. A suspended run that goes on with answers has the whole of it; `withBudget` has a `time` that counts on.
+ * Throws `InvalidDefinition` when `duration` is not a duration.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -611,7 +612,8 @@ export interface RetryOptions<in E> {
  * Runs the whole runner again when it fails, by a `Schedule`. It stays one run: a `RunRetried` event says which events
  * are void, and what failed attempts spent stays on the bill. An agent already retries its model calls step by step,
  * so this is for failures that a fresh start may avoid. Tools run again in every attempt, each call under the
- * `idempotencyKey` that it had in the attempts before. A run that waits for approval has not failed and is never retried.
+ * `idempotencyKey` that it had in the attempts before. A run that waits for approval has not failed and is never retried; where it goes on
+ * with answers, it has what is left of `times`, and the schedule from its beginning.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -624,35 +626,40 @@ export const withRetry: {
   assertOptions(`the retry of runner "${self.name}"`, options, knownOfRetry)
   return modify(self, (input: I, state, inner) =>
     inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
-      withInterruptFailures(attempt(inner(replayable(input))), (run) => {
-        let count = 0
-        let last: E | undefined
-        const once = Effect.suspend(() => {
-          count++
-          if (count === 1) return run
-          const again = Effect.suspend(() => {
-            state.beginAgain()
-            return state.events.emit({
-              _tag: "RunRetried",
-              attempt: count,
-              discardFrom: state.events.startSeq + 1,
-              reason: messageOf(last)
+      Resumption.counting("retries", input, state, (retries) =>
+        withInterruptFailures(attempt(inner(replayable(input))), (run) => {
+          const times = options.times ?? (options.schedule === undefined ? 1 : undefined)
+          const left = times === undefined ? undefined : Math.max(0, times - retries.value)
+          let count = 0
+          let last: E | undefined
+          const once = Effect.suspend(() => {
+            count++
+            if (count === 1) return run
+            retries.value++
+            const again = Effect.suspend(() => {
+              state.beginAgain()
+              return state.events.emit({
+                _tag: "RunRetried",
+                attempt: count,
+                discardFrom: state.events.startSeq + 1,
+                reason: messageOf(last)
+              })
             })
-          })
-          return Effect.andThen(Compensation.undo(state), Effect.andThen(again, run))
-        }).pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => {
-              last = error
-            })
+            return Effect.andThen(Compensation.undo(state), Effect.andThen(again, run))
+          }).pipe(
+            Effect.tapError((error) =>
+              Effect.sync(() => {
+                last = error
+              })
+            )
           )
-        )
-        return Effect.retry(once, {
-          times: options.times ?? (options.schedule === undefined ? 1 : undefined),
-          schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
-          while: (error: E) => !Resumption.isWaiting(error) && (options.while?.(error) ?? true)
-        }) as Effect.Effect<A, E, R>
-      })
+          return Effect.retry(once, {
+            times: left,
+            schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
+            while: (error: E) => !Resumption.isWaiting(error) && (options.while?.(error) ?? true)
+          }) as Effect.Effect<A, E, R>
+        })
+      )
     )
   )
 })

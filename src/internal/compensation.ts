@@ -21,7 +21,7 @@ import { usageLeft } from "./bill.ts"
 import { CurrentMail } from "./inbox.ts"
 import { type Form, formOf, keep, note } from "./journaled.ts"
 import { CurrentPlace, type Place, placeIn } from "./place.ts"
-import { isWaiting } from "./resumption.ts"
+import { isWaiting, wentOn } from "./resumption.ts"
 import { CurrentState, type Hook, type RunState } from "./runState.ts"
 import { charging, chargedLeft, costLeft, restore, type Used, usedSince } from "./stepAccount.ts"
 
@@ -120,7 +120,7 @@ export const restored = <R>(
   used: Used,
   work: Effect.Effect<unknown, unknown, R>
 ): Effect.Effect<void, never, R> => {
-  const count = (left: Used) => Effect.sync(() => restore(state, left))
+  const count = (left: Used) => Effect.tap(wentOn(state), () => Effect.sync(() => restore(state, left)))
   const isWhole = journal.earlier === undefined || !missingOf(journal).isMissing([scopeOf(state, place)])
   if (isWhole) return count(used)
   const { bill } = state

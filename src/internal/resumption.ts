@@ -12,8 +12,8 @@ import { type Blocked, CannotResume, InvalidApproval } from "../RunError.ts"
 import { CurrentSigning } from "../services/Approver.ts"
 import { type Carried, carriedIn } from "./budget.ts"
 import { toPrompt } from "./input.ts"
-import type { RunState } from "./runState.ts"
-import { blockedIn, type By, memberNamed, usedIn, waitingAt } from "./suspension.ts"
+import type { Count, RunState } from "./runState.ts"
+import { blockedIn, type By, memberNamed, type UsedBefore, usedIn, waitingAt } from "./suspension.ts"
 
 type Path = ReadonlyArray<string>
 
@@ -50,8 +50,25 @@ export const notedBy = (
 ): By => {
   const { path } = state.info
   const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-  const budgets = carriedIn(state.budget, path.length, now)
-  return { at: path, within: repeatedIn(state), used: { ...own, budgets }, signing: fiber.getRef(CurrentSigning) }
+  const counts = countsIn(state)
+  const used = {
+    ...own,
+    budgets: carriedIn(state.budget, path.length, now),
+    ...(counts.length === 0 ? {} : { counts })
+  }
+  return { at: path, within: repeatedIn(state), used, signing: fiber.getRef(CurrentSigning) }
+}
+
+/** What the run and those around it have counted. */
+const countsIn = (state: RunState): Exclude<UsedBefore["counts"], undefined> => {
+  const counts: Array<{ readonly above: number; readonly name: string; readonly value: number }> = []
+  const depth = state.info.path.length
+  for (let one: RunState | undefined = state; one !== undefined; one = one.parent) {
+    for (const [name, { value }] of one.counts) {
+      if (value > 0) counts.push({ above: depth - one.info.path.length, name, value })
+    }
+  }
+  return counts
 }
 
 /** A function begins again when it goes on: of two runs of one name in it, the first would take the place of the second. */
@@ -98,16 +115,79 @@ export const find = (input: unknown, state: RunState): Effect.Effect<Found | und
     return unlessBlocked(state, { resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
   })
 
+/** Notes that a run went on, of which a journal has kept how it failed: nothing in it begins again. */
+export const wentOn = (state: RunState): Effect.Effect<void> =>
+  Effect.match(find(state.input, state), {
+    onFailure: () => {},
+    onSuccess: (found) => {
+      if (found !== undefined) found.resumption.taken = true
+    }
+  })
+
+/** What a run had used that was suspended, and how many runs above the one that waits it is. */
+interface Before {
+  readonly used: UsedBefore
+  readonly above: number
+}
+
+/** What the run with this input had used before it was suspended; `undefined` for one that begins. */
+const beforeOf = (input: unknown, state: RunState): Effect.Effect<Before | undefined> =>
+  Effect.match(find(input, state), {
+    onFailure: () => undefined,
+    onSuccess: (found) => {
+      const used = found && usedIn(found.resumption.transcript.content)
+      return used && { used, above: found.rest.length }
+    }
+  })
+
 /** What a run that goes on had used of its `nth` budget before it was suspended; `undefined` for one that begins. */
 export const carriedOf = (state: RunState, nth: number): Effect.Effect<Carried | undefined> =>
-  Effect.match(find(state.input, state), {
-    onFailure: () => undefined,
-    onSuccess: (found) =>
-      found &&
-      usedIn(found.resumption.transcript.content)?.budgets.find(
-        (one) => one.above === found.rest.length && one.nth === nth
-      )
+  Effect.map(beforeOf(state.input, state), (before) =>
+    before?.used.budgets.find((one) => one.above === before.above && one.nth === nth)
+  )
+
+/** Begins the counts of a run, by their names: each goes on from what it was, where the run with this input was suspended. */
+export const countsOf = (input: unknown, state: RunState): Effect.Effect<(name: string) => Count> =>
+  Effect.map(
+    beforeOf(input, state),
+    (before) => (name) =>
+      state.count(name, before?.used.counts?.find((one) => one.above === before.above && one.name === name)?.value ?? 0)
+  )
+
+/** What the parts of a run count that the fiber works in, such as its attempts. */
+const CurrentCounts = Context.Reference<
+  { readonly state: RunState; readonly names: ReadonlyArray<string> } | undefined
+>("troupe/internal/Counts", { defaultValue: () => undefined })
+
+/**
+ * Does a part of a run that counts something for itself, as a middleware does. `input` is what the part was given. Of several counts of
+ * one name, one within the other, each has its own.
+ */
+export const counting = <A, E, R>(
+  name: string,
+  input: unknown,
+  state: RunState,
+  work: (count: Count) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const around = fiber.getRef(CurrentCounts)
+    const names = around?.state === state ? around.names : []
+    const nth = names.filter((one) => one === name).length + 1
+    return Effect.flatMap(countsOf(input, state), (countOf) =>
+      Effect.provideService(work(countOf(nth === 1 ? name : `${name} ${nth}`)), CurrentCounts, {
+        state,
+        names: [...names, name]
+      })
+    )
   })
+
+/** The name of the run that goes on in what the run has begun here; `undefined` where none does. */
+export const nextIn = (fiber: Fiber.Fiber<unknown, unknown>, { info: { path } }: RunState): string | undefined => {
+  const around = fiber.getRef(Resuming)
+  return around !== undefined && !around.taken && beginsWith(around.target, path)
+    ? around.target[path.length]
+    : undefined
+}
 
 /** Refuses a run in a function that cannot go on. Any other one is by itself. */
 const unlessBlocked = ({ info: { path }, parent }: RunState, found: Found): Effect.Effect<Found, CannotResume> => {

@@ -43,6 +43,13 @@ export interface Hook {
   readonly n: number
 }
 
+/** What a run counts for a limit, in addition to its steps, its tool calls and its budgets. One that goes on from an answer counts on. */
+export interface Count {
+  value: number
+}
+
+const noCounts: ReadonlyMap<string, Count> = new Map()
+
 /** The state of one run. */
 export class RunState {
   readonly info: RunInfo
@@ -61,6 +68,7 @@ export class RunState {
   #jobs: Jobs | undefined
   #place: Place | undefined
   #hooks: Array<Hook> | undefined
+  #counts: Map<string, Count> | undefined
   #attempts = 1
   #newSteps = 0
   readonly isFunction: boolean
@@ -175,6 +183,18 @@ export class RunState {
   /** Forgets some of the hooks. */
   dropHooks(test: (hook: Hook) => boolean): void {
     this.#hooks = this.#hooks?.filter((hook) => !test(hook))
+  }
+
+  /** What the run counts for its limits, by name. */
+  get counts(): ReadonlyMap<string, Count> {
+    return this.#counts ?? noCounts
+  }
+
+  /** Begins to count something, in the place of what an attempt before has counted. */
+  count(name: string, value: number): Count {
+    const count = { value }
+    this.#counts = (this.#counts ?? new Map<string, Count>()).set(name, count)
+    return count
   }
 
   /** True when the conversation was given over to another runner: the run ends without an answer of its own. */

@@ -70,7 +70,14 @@ const Member = Schema.Struct({
 })
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-const UsedBefore = Schema.Struct({ steps: Count, toolCalls: Count, budgets: Schema.Array(Carried) })
+/** What a run had counted; `above`: how many runs it is above the one that waits. */
+const Counted = Schema.Struct({ above: Schema.Int, name: Schema.String, value: Count })
+const UsedBefore = Schema.Struct({
+  steps: Count,
+  toolCalls: Count,
+  budgets: Schema.Array(Carried),
+  counts: Schema.optionalKey(Schema.Array(Counted))
+})
 /** What a suspended run had used. */
 export type UsedBefore = typeof UsedBefore.Type
 

@@ -17,7 +17,7 @@ import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
 import { CurrentPlace, type Place, placeIn } from "./place.ts"
 import { carriedOf } from "./resumption.ts"
 import type { RunState } from "./runState.ts"
-import { UsedForm, usedSince } from "./stepAccount.ts"
+import { chargedLeft, UsedForm, usedSince } from "./stepAccount.ts"
 import { describeReason } from "./timeLimit.ts"
 
 /** Does the work of a run within a budget; fails with `BudgetExceeded` once everything that it has started is over. */
@@ -113,8 +113,11 @@ const keptWithin = <A, E, R>(
   const isDecided = isTimed && limits.onExceeded === "fail"
   const run = Effect.fnUntraced(function* (wasInTime: boolean): Effect.fn.Return<A, E | BudgetExceeded, R> {
     const began = { key: `${key}/began`, name: step.name }
-    const startedAt = isTimed ? yield* decide(journal, began, Effect.succeed(now), time) : now
+    const carried = yield* carriedOf(state, nthOf(state))
+    const since = now - (carried?.ms ?? 0)
+    const startedAt = isTimed ? yield* decide(journal, began, Effect.succeed(since), time) : since
     const ledger = new Ledger(state.budget, state.info, limits, { now, startedAt, wasInTime })
+    if (carried !== undefined) ledger.carry(carried)
     const before = bill.moment
     const ended = yield* limited(state, ledger, work)
     if (!ledger.hasFailed) {
@@ -122,7 +125,9 @@ const keptWithin = <A, E, R>(
       return yield* ended
     }
     const error = yield* Effect.flip(ended as Effect.Effect<never, BudgetExceeded>)
-    yield* note(journal, step, outcomes.encode({ exceeded: { error, used: usedSince(bill, before, ledger.used) } }))
+    // The budgets around it have what was carried.
+    const used = usedSince(bill, before, chargedLeft(ledger.used, carried))
+    yield* note(journal, step, outcomes.encode({ exceeded: { error, used } }))
     return yield* Effect.fail(error)
   })
   return Effect.flatMap(keptOf(journal, step), (json) => {

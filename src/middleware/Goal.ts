@@ -8,8 +8,8 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { assertFunction, assertOneOf, assertOptions, countOf, namesOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
-import * as Notes from "../internal/notes.ts"
-import { waitingAt } from "../internal/suspension.ts"
+import { counting } from "../internal/resumption.ts"
+import { type Count, CurrentState } from "../internal/runState.ts"
 import * as Middleware from "../Middleware.ts"
 import { GoalNotReached } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -82,11 +82,13 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
     Runner.isRunner(until) ? until.run(render(round.transcript.content, maxJudged)) : until(round)
   const rounds = (
     run: Middleware.RunRequest,
-    next: (run: Middleware.RunRequest) => Effect.Effect<Middleware.RunOutput, Middleware.Failure>
+    next: (run: Middleware.RunRequest) => Effect.Effect<Middleware.RunOutput, Middleware.Failure>,
+    judged: Count
   ) =>
     Effect.gen(function* () {
       let { prompt } = run
-      for (let round = roundOf(prompt); ; round++) {
+      for (; ; judged.value++) {
+        const round = judged.value + 1
         const answer = yield* next({ ...run, prompt })
         const transcript = answer.transcript ?? prompt
         const verdict = yield* Effect.suspend(() => judge({ output: answer.output, transcript, round }))
@@ -107,24 +109,21 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
           // Where the type is `never` the option is "answer", which returned above.
           return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
         }
-        prompt = Prompt.concat(transcript, Prompt.fromMessages([asking(missing, round)]))
+        prompt = Prompt.concat(transcript, Prompt.fromMessages([asking(missing)]))
       }
     })
-  return Middleware.make("goal", { run: rounds })
+  return Middleware.make("goal", {
+    run: (run, next) =>
+      Effect.flatMap(CurrentState, (state) =>
+        counting("goal", run.prompt, state!, (judged) => rounds(run, next, judged))
+      )
+  })
 }
 
 /** How much of a conversation a judge is given, in characters. */
 const maxJudged = 200_000
 
-const asking = (missing: string, round: number): Prompt.UserMessage => {
+const asking = (missing: string): Prompt.UserMessage => {
   const what = missing.trim() === "" ? "" : ` This is missing: ${missing}`
-  return loopMessage(`You are not done yet.${what}\nGo on.`, { [Notes.key]: { goal: round } })
-}
-
-/** The round that a suspended run was in; the first one of any other. */
-const roundOf = (prompt: Prompt.Prompt): number => {
-  if (waitingAt(prompt) === undefined) return 1
-  const last = prompt.content.findLast(({ role }) => role === "user")
-  const round = last === undefined ? undefined : Notes.noteOf(last, "goal")
-  return typeof round === "number" && Number.isSafeInteger(round) && round > 0 ? round + 1 : 1
+  return loopMessage(`You are not done yet.${what}\nGo on.`)
 }

@@ -13,6 +13,8 @@ import { assertFunction, assertOptions, countOf } from "../internal/definition.t
 import { loopMessage } from "../internal/input.ts"
 import { messageOf } from "../internal/message.ts"
 import * as Notes from "../internal/notes.ts"
+import { counting } from "../internal/resumption.ts"
+import { type Count, CurrentState } from "../internal/runState.ts"
 import * as Middleware from "../Middleware.ts"
 import { emit } from "./internal/emit.ts"
 import { render } from "./internal/rendered.ts"
@@ -57,15 +59,18 @@ export const make = (options: Options): Middleware.Middleware<never, LanguageMod
   countOf("replan", "max", max)
   const isDue = (request: Middleware.ModelRequest): boolean =>
     "when" in options ? options.when(request) : request.step > 1 && (request.step - 1) % options.every === 0
-  const counts = RunScoped.make<{ count: number }>("replan")
+  const counts = RunScoped.make<Count>("replan")
   return Middleware.make("replan", {
-    run: (run, next) => Effect.suspend(() => counts.provide(next(run), { count: 0 })),
+    run: (run, next) =>
+      Effect.flatMap(CurrentState, (state) =>
+        counting("replan", run.prompt, state!, (count) => counts.provide(next(run), count))
+      ),
     model: (given, next) =>
       Effect.gen(function* () {
-        const state = (yield* counts.get) ?? { count: 0 }
+        const count = (yield* counts.get) ?? { value: 0 }
         const request = withPlans(given)
-        if (state.count >= max || !isDue(request)) return yield* next(request)
-        state.count++
+        if (count.value >= max || !isDue(request)) return yield* next(request)
+        count.value++
         const plan = yield* review(request)
         if (plan === undefined) return yield* next(request)
         yield* emit((events) => events.decide({ _tag: "PlanRevised", step: request.step, plan: { ...plan } }))

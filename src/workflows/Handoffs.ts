@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { lenient, readBy } from "../internal/reading.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
+import { countsOf } from "../internal/resumption.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
 import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
@@ -246,8 +247,10 @@ const converse = Effect.fnUntraced(function* (
   const names = [...agents.keys()]
   let at = first
   let conversation = input
-  for (let count = 0; ; count++) {
-    const exhausted = count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
+  const count = (yield* countsOf(input, state))("handoffs")
+  for (; ; count.value++) {
+    const exhausted =
+      count.value < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
     const handoff: HandoffState = { state, names, exhausted, request: undefined }
     const result = yield* Runner.named(agents.get(at)!, at)
       .result(conversation)

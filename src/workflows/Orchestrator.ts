@@ -9,7 +9,8 @@ import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
 import type * as Budgets from "../internal/budget.ts"
 import { lenient, readBy } from "../internal/reading.ts"
-import type { RunState } from "../internal/runState.ts"
+import { countsOf, nextIn } from "../internal/resumption.ts"
+import { type Count, CurrentState, type RunState } from "../internal/runState.ts"
 import { assertOptions, invalid, namesOf } from "../internal/definition.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
@@ -212,11 +213,12 @@ const managing = (
       ...definition,
       structure: () => ({ ...definition.structure(), kind: "orchestrator" }),
       body: (input: Prompt.RawInput, state: RunState) =>
-        Effect.suspend(() => {
-          const body = withRoom(state, within.room, (room) =>
+        Effect.flatMap(countsOf(input, state), (countOf) => {
+          const [spawned, children] = [countOf("spawned"), countOf("children")]
+          const body = withRoom(state, within.room, countOf("worker runs"), (room) =>
             definition
               .body(input, state)
-              .pipe(Effect.provideService(CurrentSpawnState, { room, spawned: 0, depth: 0, children: 0 }))
+              .pipe(Effect.provideService(CurrentSpawnState, { room, spawned, children, depth: 0 }))
           )
           return within.limits === undefined ? body : withinBudget(state, within.limits, body)
         })
@@ -247,12 +249,11 @@ const assertLimits = (subject: string, limits: Readonly<Record<string, number | 
 /** The state of one orchestrator run, as seen by one of its agents. */
 interface SpawnState {
   readonly room: WorkerRoom
-  /** How many agents were spawned in the whole run; counted where the run begins. */
-  spawned: number
+  /** How many agents were spawned in the whole run. */
+  readonly spawned: Count
   readonly depth: number
   /** How many this agent has spawned. */
-  children: number
-  readonly root?: SpawnState | undefined
+  readonly children: Count
 }
 
 const CurrentSpawnState: Context.Reference<SpawnState | undefined> = Context.Reference<SpawnState | undefined>(
@@ -282,8 +283,49 @@ const Wanted = Schema.Struct({
 /** The name is optional: an agent without one is numbered. */
 const Nameless = lenient(Schema.String, "")
 
+/** What the model asks for. */
+interface Wish extends Omit<typeof Wanted.Type, "name"> {
+  readonly name?: string
+  readonly tools?: ReadonlyArray<string> | null
+}
+
+interface SpawnLimits {
+  readonly maxBreadth: number
+  readonly maxDepth: number
+  readonly maxTotal: number
+}
+
+/** Why no agent can be spawned; `undefined` where one can. */
+const refusal = (
+  { children, depth, spawned }: SpawnState,
+  { maxBreadth, maxDepth, maxTotal }: SpawnLimits
+): string | undefined => {
+  if (depth >= maxDepth) return `agents at this depth cannot spawn others (the limit is ${maxDepth})`
+  if (children.value >= maxBreadth) return `you have spawned ${children.value} agents, which is the limit`
+  return spawned.value >= maxTotal ? `${spawned.value} agents were spawned, which is the limit` : undefined
+}
+
+/** The agent as one that was spawned, which may spawn others. */
+const spawnedBy = <E, R>(
+  { depth, room, spawned }: SpawnState,
+  { definition, description, name }: Runner.Runner<Prompt.RawInput, string, E, R>
+): Runner.Runner<Prompt.RawInput, string, E, R> =>
+  Runner.fromDefinition(name, description, {
+    ...definition,
+    body: (input: Prompt.RawInput, state: RunState) =>
+      Effect.flatMap(countsOf(input, state), (countOf) =>
+        Effect.provideService(definition.body(input, state), CurrentSpawnState, {
+          room,
+          spawned,
+          children: countOf("children"),
+          depth: depth + 1
+        })
+      )
+  })
+
 const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {
   const { maxBreadth = 8, maxDepth = 1, maxTotal = 16, tools = [] } = spawn
+  const limits = { maxBreadth, maxDepth, maxTotal }
   const names = tools.map(({ name }) => name)
   const Tools = Schema.Array(Schema.Literals(names)).annotate({
     description: "The tools it needs, of those there are"
@@ -303,21 +345,20 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
   // The same call makes the same agent, which goes on where it was suspended.
   const tool = annotate(defined, { hints, needsApproval: spawn.needsApproval }).annotate(Resumable, true)
   const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, (params) =>
-    Effect.flatMap(CurrentSpawnState, (spawning): Effect.Effect<unknown, unknown, unknown> => {
+    Effect.withFiber((fiber): Effect.Effect<unknown, unknown, unknown> => {
+      const spawning = fiber.getRef(CurrentSpawnState)
       if (spawning === undefined) return Effect.fail("only an orchestrator can spawn agents")
-      const root = spawning.root ?? spawning
-      if (spawning.depth >= maxDepth)
-        return Effect.fail(`agents at this depth cannot spawn others (the limit is ${maxDepth})`)
-      if (spawning.children >= maxBreadth)
-        return Effect.fail(`you have spawned ${spawning.children} agents, which is the limit`)
-      if (root.spawned >= maxTotal) return Effect.fail(`${root.spawned} agents were spawned, which is the limit`)
-      spawning.children++
-      root.spawned++
-      const wanted = params as Omit<typeof Wanted.Type, "name"> & {
-        readonly name?: string
-        readonly tools?: ReadonlyArray<string> | null
+      const wanted = params as Wish
+      const state = fiber.getRef(CurrentState)
+      // One that goes on was counted when it began, and has its name.
+      const before = state === undefined ? undefined : nextIn(fiber, state)
+      const refused = before === undefined ? refusal(spawning, limits) : undefined
+      if (refused !== undefined) return Effect.fail(refused)
+      if (before === undefined) {
+        spawning.children.value++
+        spawning.spawned.value++
       }
-      const agent = Agent.make(nameOf(wanted.name, root.spawned), {
+      const agent = Agent.make(before ?? nameOf(wanted.name, spawning.spawned.value), {
         instructions: [spawn.instructions ?? "", wanted.instructions].filter((text) => text !== "").join("\n\n"),
         tools: [
           ...tools.filter(({ name }) => wanted.tools?.includes(name) === true),
@@ -325,8 +366,7 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
         ],
         maxSteps: spawn.maxSteps
       })
-      const own: SpawnState = { room: spawning.room, spawned: 0, depth: spawning.depth + 1, children: 0, root }
-      return Effect.provideService(agent.run(wanted.task), CurrentSpawnState, own)
+      return spawnedBy(spawning, agent).run(wanted.task)
     })
   )
   // What no spawned agent could be made of is refused now.

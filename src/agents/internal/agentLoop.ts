@@ -232,10 +232,7 @@ class Loop implements Listing {
     const { messages, open } = yield* Transcript.normalise(given, this.#state.info.path, yield* CurrentSigning)
     this.#transcript.begin(messages)
     yield* this.#prepare(input)
-    if (open !== undefined) {
-      if ((yield* this.#resume(open)).done) return undefined
-      this.#begunAt = this.#step - (open.used?.steps ?? 0)
-    }
+    if (open !== undefined && (yield* this.#resume(open)).done) return undefined
     for (;;) {
       const output = yield* this.#untilAnswered(this.#begunAt + spec.maxSteps)
       if (!(yield* this.#goesOn())) return output
@@ -484,7 +481,7 @@ class Loop implements Listing {
     const step = ++this.#step
     // The step was counted before the run was suspended in it.
     if (open.used === undefined) yield* this.#countStep()
-    this.#callCount = open.used?.toolCalls ?? 0
+    this.#goOn(open)
     this.#state.bill.addStep()
     yield* this.#state.events.emit({ _tag: "StepStarted", step })
     yield* this.#updateTools()
@@ -501,6 +498,14 @@ class Loop implements Listing {
     this.#tools = { ...this.#tools, resumed: nothingResumed }
     yield* this.#state.events.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
     return next
+  }
+
+  /** Counts on what the run had used before it was suspended. */
+  #goOn({ used }: Transcript.Open): void {
+    this.#callCount = used?.toolCalls ?? 0
+    this.#resolver.goOn((name) => used?.counts?.find((one) => one.above === 0 && one.name === name)?.value ?? 0)
+    // Repairs come on top of the steps.
+    this.#begunAt = this.#step - (used?.steps ?? 0) - this.#resolver.repairs
   }
 
   #execute(
@@ -581,6 +586,7 @@ class Loop implements Listing {
     results: ReadonlyArray<Prompt.ToolResultPart>
   ): Effect.Effect<never, RunError.RunSuspended> {
     return Effect.withFiber((fiber) => {
+      for (const [name, count] of Object.entries(this.#resolver.counts)) this.#state.count(name, count)
       const by = Resumption.notedBy(fiber, this.#state, {
         steps: Math.max(0, this.#step - this.#begunAt - this.#resolver.repairs),
         // Those that wait are counted when they are made.

@@ -38,6 +38,19 @@ export class TurnResolver {
     this.#transcript = transcript
   }
 
+  /** Counts on what the resolver of a suspended run has counted. */
+  goOn(counted: (name: string) => number): void {
+    this.repairs = counted("repairs")
+    this.#truncatedCalls = counted("truncated calls")
+    this.#nudged = counted("empty turns") > 0
+  }
+
+  /** What was counted, for a run that waits. */
+  get counts(): Readonly<Record<string, number>> {
+    const emptyTurns = this.#nudged ? 1 : 0
+    return { repairs: this.repairs, "truncated calls": this.#truncatedCalls, "empty turns": emptyTurns }
+  }
+
   /** Decides by the finish reason, the calls and the text of an answer; `"calls"` when its calls have to be made. */
   resolveTurn(turn: Turn, step: number): Effect.Effect<Next | "calls", unknown, unknown> {
     const { finishReason, calls } = turn

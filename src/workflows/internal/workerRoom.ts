@@ -8,7 +8,8 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { Ledger, usedUp } from "../../internal/budget.ts"
 import { Changes } from "../../internal/changes.ts"
-import { CurrentState, type RunState } from "../../internal/runState.ts"
+import { nextIn } from "../../internal/resumption.ts"
+import { type Count, CurrentState, type RunState } from "../../internal/runState.ts"
 import { begin } from "../../internal/withinBudget.ts"
 import { CurrentAccount, StepAccount } from "../../internal/stepAccount.ts"
 
@@ -40,15 +41,22 @@ const CurrentShare: Context.Reference<Share | undefined> = Context.Reference<Sha
 
 const answer = "answer with what you have"
 
-/** Does the work of a run whose workers need room. */
+/** Does the work of a run whose workers need room. `runs` counts how many times they have begun. */
 export const withRoom = <A, E, R>(
   state: RunState,
   limits: Limits,
+  runs: Count,
   work: (room: WorkerRoom) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
-  if (limits.tokens === undefined) return work(new WorkerRoom(limits, undefined))
+  if (limits.tokens === undefined) return work(new WorkerRoom(limits, runs, undefined))
   const begun = begin(state, () => Ledger.tally(state.budget, state.info))
-  return Effect.flatMap(begun, (ledger) => state.within(ledger, work(new WorkerRoom(limits, ledger))))
+  return Effect.flatMap(begun, (ledger) => state.within(ledger, work(new WorkerRoom(limits, runs, ledger))))
+}
+
+/** Whether the tool call that the fiber makes goes on with a run that it had begun: that was counted. */
+const goesOn = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
+  const state = fiber.getRef(CurrentState)
+  return state !== undefined && nextIn(fiber, state) !== undefined
 }
 
 /** The room for the workers of one run. */
@@ -56,15 +64,17 @@ export class WorkerRoom {
   readonly #limits: Limits
   /** Counts what the run uses. */
   readonly #ledger: Ledger | undefined
-  #runs = 0
+  /** How many times workers have begun. */
+  readonly #runs: Count
   readonly #shares = new Set<Share>()
   /** The most that a worker has used, by name. */
   readonly #costs = new Map<string, number>()
   /** When a worker ends, for those that wait. */
   readonly #ends = new Changes()
 
-  constructor(limits: Limits, ledger: Ledger | undefined) {
+  constructor(limits: Limits, runs: Count, ledger: Ledger | undefined) {
     this.#limits = limits
+    this.#runs = runs
     this.#ledger = ledger
   }
 
@@ -94,7 +104,8 @@ export class WorkerRoom {
   /** Its share; why it cannot begin; or nothing, when it has to wait until it is known what a worker costs. */
   #begin(kind: string, fiber: Fiber.Fiber<unknown, unknown>): Share | string | undefined {
     const { runs, tokens } = this.#limits
-    if (runs !== undefined && this.#runs >= runs) {
+    const isNew = !goesOn(fiber)
+    if (runs !== undefined && isNew && this.#runs.value >= runs) {
       return `not executed: the budget of ${runs} worker runs is used up; ${answer}`
     }
     const above = fiber.getRef(CurrentShare)
@@ -109,7 +120,7 @@ export class WorkerRoom {
         return `not executed: of the budget of ${tokens} tokens ${Math.max(0, free)} are left after what others at work may need, and this may need ${reserve}; ${answer}, or call fewer at once`
       }
     }
-    this.#runs++
+    if (isNew) this.#runs.value++
     const share: Share = { kind, above, reserve, account: tokens === undefined ? undefined : accountIn(fiber) }
     this.#shares.add(share)
     return share

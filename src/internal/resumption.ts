@@ -39,8 +39,10 @@ export const Blocking: Context.Reference<Blocked | undefined> = Context.Referenc
 )
 
 /** Why a run that waits here cannot go on where it waits; `undefined` where it can. */
-export const blockedHere = (fiber: Fiber.Fiber<unknown, unknown>, state: RunState): Blocked | undefined =>
-  repeatedIn(state) ?? fiber.getRef(Blocking)
+export const blockedHere = (fiber: Fiber.Fiber<unknown, unknown>, state: RunState): Blocked | undefined => {
+  const [repeated, blocking] = [repeatedIn(state), fiber.getRef(Blocking)]
+  return repeated !== undefined && repeated.path.length > (blocking?.path.length ?? 0) ? repeated : blocking
+}
 
 /** What is noted of a run that waits. `own`: what it has used of its own limits. */
 export const notedBy = (
@@ -56,7 +58,7 @@ export const notedBy = (
     budgets: carriedIn(state.budget, path.length, now),
     ...(counts.length === 0 ? {} : { counts })
   }
-  return { at: path, within: repeatedIn(state), used, signing: fiber.getRef(CurrentSigning) }
+  return { at: path, within: blockedHere(fiber, state), used, signing: fiber.getRef(CurrentSigning) }
 }
 
 /** What the run and those around it have counted. */
@@ -189,6 +191,23 @@ export const nextIn = (fiber: Fiber.Fiber<unknown, unknown>, { info: { path } }:
     : undefined
 }
 
+/** Why the run of a function cannot go on with what waits in it; `undefined` for one that begins. */
+export const refusalIn = (state: RunState): Effect.Effect<CannotResume | undefined> =>
+  Effect.match(find(state.input, state), {
+    onFailure: (refusal) => refusal,
+    onSuccess: (found) => {
+      const blocked = found && blockedIn(found.resumption.transcript.content)
+      return blocked?.path.at(-1) === state.info.path.at(-1)
+        ? refused(state.info.path, found!.resumption.target, blocked!)
+        : undefined
+    }
+  })
+
+const refused = (path: Path, waiting: Path, blocked: Blocked): CannotResume => {
+  const problem = `"${blocked.path.at(-1)}" cannot be resumed in its middle: ${blocked.reason}`
+  return new CannotResume({ path, waiting, problem })
+}
+
 /** Refuses a run in a function that cannot go on. Any other one is by itself. */
 const unlessBlocked = ({ info: { path }, parent }: RunState, found: Found): Effect.Effect<Found, CannotResume> => {
   const { target, transcript } = found.resumption
@@ -196,8 +215,7 @@ const unlessBlocked = ({ info: { path }, parent }: RunState, found: Found): Effe
   if (blocked === undefined || parent?.isFunction !== true || parent.info.path.at(-1) !== blocked.path.at(-1)) {
     return Effect.succeed(found)
   }
-  const problem = `"${blocked.path.at(-1)}" cannot be resumed in its middle: ${blocked.reason}`
-  return Effect.fail(new CannotResume({ path, waiting: target, problem }))
+  return Effect.fail(refused(path, target, blocked))
 }
 
 const beginsWith = (path: Path, start: Path): boolean =>

@@ -249,6 +249,24 @@ describe("a stream of runs in a function", () => {
   )
 })
 
+describe("a function that goes on where a stream in it waits", () => {
+  it.effect("is refused, and makes nothing again that had ended", () =>
+    Effect.gen(function* () {
+      const { made, worker } = workers(1)
+      const results = Gather.stream(worker, Stream.make(1, 2, 3), { mode: Parallel.settle })
+      const reader = Runner.make("reading", {
+        run: (_: unknown) => Effect.flatMap(Stream.runCollect(results), (all) => Effect.fromResult(Result.all(all)))
+      })
+      const error = yield* Effect.flip(reader.run(""))
+      assert.deepStrictEqual(made, [2, 3])
+      const refused = yield* Effect.flip(reader.run(answered(error, 100)))
+      assert.include(refusedWith(refused), "Gather.mapStream has keep")
+      assert.deepStrictEqual(made, [2, 3])
+      assert.strictEqual(yield* go.run(answered(error, 100)), 100)
+    })
+  )
+})
+
 describe("a map of a stream in which some inputs wait", () => {
   const Given = Schema.Struct({
     waits: Schema.Array(Schema.Boolean).check(Schema.isMaxLength(8)),

@@ -1,9 +1,9 @@
 /** Gathers over streams of inputs, in bounded memory. */
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import { countOf } from "../../internal/definition.ts"
-import { Blocking } from "../../internal/resumption.ts"
+import { Blocking, refusalIn } from "../../internal/resumption.ts"
 import * as Schemas from "../../internal/runnerSchemas.ts"
 import { CurrentState } from "../../internal/runState.ts"
 import * as Runner from "../../Runner.ts"
@@ -50,7 +50,8 @@ export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? n
  * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
  * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
  * with, the stream fails with too; in mode `settle` after what had begun. A run that waits is a failure too, `RunSuspended`, which
- * says that the run around it cannot go on in its middle; it can by itself. What fails while it is interrupted stands alongside
+ * says that the run around it cannot go on in its middle: that fails with `CannotResume` then, and nothing of the stream begins again. It
+ * can go on by itself; {@link mapStream} keeps what has ended. What fails while it is interrupted stands alongside
  * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1.
  *
  * @example
@@ -65,24 +66,35 @@ export const stream = <I, A, E, R, E2 = never, R2 = never, M extends StreamMode 
   runner: Runner.Runner<I, A, E, R>,
   inputs: Stream.Stream<I, E2, R2>,
   options: StreamOptions<M> = {}
-): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> =>
-  // It gives outputs or Results by its settings; the types say which.
-  BoundedStream.make(
-    inputs,
-    (input) => blocking(runner.run(input)),
-    settings(`stream of "${runner.name}"`, runner.name, options)
-  ) as Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2>
-
-/** A run that waits in a stream says that the run around it cannot go on: what it has made of the outputs is not known. */
-const blocking = <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(CurrentState, (state) =>
-    state === undefined
-      ? run
-      : Effect.provideService(run, Blocking, {
-          path: state.info.path,
-          reason: "what it makes of the outputs of a stream is not kept; Gather.mapStream has keep"
-        })
+): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> => {
+  const window = settings(`stream of "${runner.name}"`, runner.name, options)
+  const outputs = Effect.map(blocking, (blocked) =>
+    BoundedStream.make(inputs, (input) => blocked(runner.run(input)), window)
   )
+  // It gives outputs or Results by its settings; the types say which.
+  return Stream.unwrap(outputs) as Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2>
+}
+
+/**
+ * Has a run that waits in a stream say that the run around it cannot go on, because what that has made of the outputs is not known.
+ * Where it is to go on all the same, none begins.
+ */
+const blocking = Effect.flatMap(
+  CurrentState,
+  (state): Effect.Effect<<A, E, R>(run: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>> => {
+    if (state === undefined) return Effect.succeed((run) => run)
+    const around = {
+      path: state.info.path,
+      reason: "what it makes of the outputs of a stream is not kept; Gather.mapStream has keep"
+    }
+    return Effect.map(
+      refusalIn(state),
+      (refusal) => (run) =>
+        // What waits there has `CannotResume` among its errors.
+        refusal === undefined ? Effect.provideService(run, Blocking, around) : Effect.fail(refusal as never)
+    )
+  }
+)
 
 const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): BoundedStream.Settings => {
   const concurrency = countOf(subject, "concurrency", options.concurrency ?? defaultConcurrency)

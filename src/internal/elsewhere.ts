@@ -53,10 +53,16 @@ export const elsewhere = <A, E>(state: RunState, forms: Forms<A, E>, work: Effec
   })
 
 /** Charges the run's budgets with what the work itself has used, without the runs in it; returns the ledger that it went beyond. */
-const charge = ({ budget, info }: RunState, { cost, usage }: Used, inside: Charged | undefined): Ledger | undefined => {
+const charge = (
+  { budget, info }: RunState,
+  { cost, steps, usage }: Used,
+  inside: Charged | undefined
+): Ledger | undefined => {
   const tokens = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) - (inside?.tokens ?? 0)
   const own = Math.max(0, (cost ?? 0) - (inside?.cost ?? 0))
-  if (budget === undefined || (tokens <= 0 && own === 0)) return undefined
+  if (budget === undefined) return undefined
+  budget.restore({ tokens: 0, cost: 0, steps: Math.max(0, steps - (inside?.steps ?? 0)), toolCalls: 0 })
+  if (tokens <= 0 && own === 0) return budget.exceedBeyond(info.path)
   return budget.charge({ tokens: Math.max(0, tokens), cost: own, isUnpriced: cost === undefined }, info.path)
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Fiber, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
 import * as AcpAgent from "troupe/AcpAgent"
 import * as Agent from "troupe/Agent"
@@ -62,21 +62,40 @@ for (const [name, connect] of Object.entries(agents)) {
       }).pipe(Effect.scoped)
     )
 
+    it.live("takes steps that are counted in budgets, once", () =>
+      Effect.gen(function* () {
+        const { asked, url } = yield* server
+        const remote = yield* connect(url)
+        const left = Runner.make("left", {
+          run: () => Effect.map(Runner.remaining, ({ steps }) => `${steps} steps are left`)
+        })
+        const both = Chain.make("both", [remote, Runner.named(remote, "second"), left])
+        const error = yield* Effect.flip(Runner.withBudget(both, { steps: 1 }).run("Hi"))
+        if (error._tag !== "BudgetExceeded") return assert.fail(error._tag)
+        assert.deepStrictEqual([error.limit, error.used, asked.count], ["steps", 2, 2])
+        assert.strictEqual(yield* Runner.withBudget(both, { steps: 3 }).run("Hi"), "1 steps are left")
+        const streamed = Runner.withBudget(both, { steps: 3 }).stream("Hi")
+        const last = yield* Stream.runLast(streamed)
+        assert.include(JSON.stringify(last), "1 steps are left")
+      }).pipe(Effect.scoped)
+    )
+
     it.live("is asked once in a durable run that goes on, and counted in it", () =>
       Effect.gen(function* () {
         const { asked, url } = yield* server
         const remote = yield* connect(url)
         const left = Runner.make("left", {
-          run: (text: string) => Effect.map(Runner.remaining, ({ tokens }) => `${text}, ${tokens} tokens are left`)
+          run: (text: string) =>
+            Effect.map(Runner.remaining, ({ steps, tokens }) => `${text}, ${tokens} tokens, ${steps} steps are left`)
         })
-        const whole = Runner.withBudget(Chain.make("whole", [remote, go, left]), { tokens: 100 })
+        const whole = Runner.withBudget(Chain.make("whole", [remote, go, left]), { tokens: 100, steps: 5 })
         const runs = Durable.make(whole, {
           name: "runs",
           version: "1",
           key: String,
           error: RemoteAgent.RemoteAgentError
         })
-        assert.strictEqual(yield* wakened(runs, "Hi"), "gone, 50 tokens are left")
+        assert.strictEqual(yield* wakened(runs, "Hi"), "gone, 50 tokens, 4 steps are left")
         assert.strictEqual(asked.count, 1)
       }).pipe(Effect.scoped)
     )

@@ -469,9 +469,9 @@ export interface Budget {
   readonly tokens?: number | undefined
   /** US dollars, by `Prices`. A model whose price is not known is refused. */
   readonly cost?: number | undefined
-  /** Steps of agents, which are model calls without their retries. */
+  /** Steps of agents, which are model calls without their retries. Those of agents elsewhere are counted when they have ended. */
   readonly steps?: number | undefined
-  /** Tool calls that are made. */
+  /** Tool calls that are made. One that is retried counts once. */
   readonly toolCalls?: number | undefined
   /** How long the run may take. A number is milliseconds. */
   readonly time?: Duration.Input | undefined
@@ -491,8 +491,8 @@ export interface Budget {
  * with answers counts on, without the time in which it waited. A durable run that goes on after a crash counts on, and its time
  * counts from the first time on that it was made.
  *
- * - `steps` and `toolCalls` are never exceeded: what would go beyond them does not begin. A step whose tool calls do not all fit
- *   makes none of them.
+ * - `steps` and `toolCalls` are never exceeded but by steps of agents elsewhere, which are known when they have ended: what would go
+ *   beyond them does not begin. A step whose tool calls do not all fit makes none of them.
  * - What a model call uses is known when it has ended. Before it begins, its prompt, and as much as the largest call so far, is
  *   set aside; it waits while that does not fit alongside the calls at work. Until a first call has ended, at most four are at work.
  *   A call that is alone begins as long as anything is left. So `tokens` and `cost` are exceeded by what calls at work use beyond

@@ -540,7 +540,7 @@ export class GoalNotReached extends Schema.TaggedError<GoalNotReached>()("GoalNo
   path: Path,
   /** How many rounds there were. */
   rounds: Schema.Int,
-  /** What the judge missed in the last one. */
+  /** What the judge missed in the last one; empty where it said only that the goal is not reached. */
   missing: Schema.String,
   /** The output of the last round, as JSON. */
   output: Schema.Json,
@@ -548,7 +548,10 @@ export class GoalNotReached extends Schema.TaggedError<GoalNotReached>()("GoalNo
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    return `${at(this.path)} did not reach its goal in ${this.rounds} rounds; at last was missing: ${asClause(this.missing)}. Raise maxRounds, or set onMaxRounds: "answer" to take the last answer.`
+    // A judge that only says whether it is reached says nothing of what is missing.
+    const missing = this.missing.trim() === "" ? "" : `; at last was missing: ${asClause(this.missing)}`
+    const rounds = this.rounds === 1 ? "1 round" : `${this.rounds} rounds`
+    return `${at(this.path)} did not reach its goal in ${rounds}${missing}. Raise maxRounds, or set onMaxRounds: "answer" to take the last answer.`
   }
 }
 

@@ -152,6 +152,14 @@ describe("a goal", () => {
     }).pipe(Effect.provide(TestModel.layer(["first", "second", "third"])))
   )
 
+  it.effect("that a judge only denies is said to be missed without what is missing", () =>
+    Effect.gen(function* () {
+      const never = Goal.make({ until: () => Effect.succeed(false), maxRounds: 1 })
+      const error = yield* Effect.flip(Agent.make("agent", { middleware: [never] }).run("go"))
+      assert.include(error.message, "did not reach its goal in 1 round. Raise maxRounds")
+    }).pipe(Effect.provide(TestModel.layer(["first"])))
+  )
+
   it.effect("counts its rounds on when a round is suspended, and begins again with another run", () => {
     const ask = AgentTool.client("ask", { description: "Asks", success: Schema.String })
     const judged: Array<number> = []

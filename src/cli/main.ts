@@ -61,12 +61,10 @@ const run = Command.make(
     model,
     json,
     question: argument(
-      "question",
-      "The question, quoted; - or nothing reads standard input. Before it may stand a .yaml or .json file that describes an agent"
+      "file",
+      "A .yaml or .json file that describes an agent. Without one, the question stands in its place"
     ).pipe(Argument.optional),
-    more: argument("then", "The question, where a file that describes an agent stands before it").pipe(
-      Argument.optional
-    )
+    more: argument("question", "The question, quoted; - or nothing reads standard input").pipe(Argument.optional)
   },
   loading(() => import("./run.ts"))
 ).pipe(

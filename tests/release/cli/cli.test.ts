@@ -488,7 +488,9 @@ describe("troupe", () => {
     assert.strictEqual(versioned.stdout, `troupe v${version}\n`)
     assert.strictEqual(versioned.code, 0)
     assert.include(help.stdout, "review")
-    for (const line of (await troupe(["run", "--help"])).stdout.split("\n")) assert.isAtMost(line.length, 80, line)
+    const usage = (await troupe(["run", "--help"])).stdout
+    assert.include(usage, "troupe run [flags] [<file>] [<question>]")
+    for (const line of usage.split("\n")) assert.isAtMost(line.length, 80, line)
     assert.strictEqual(unknown.code, 2)
     assert.match(unknown.stderr, /^troupe: Unrecognized flag: --bogus.*\nusage: troupe run/)
     assert.strictEqual(unknown.stdout, "")

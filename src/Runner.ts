@@ -23,6 +23,7 @@ import {
   assertOptions,
   assertSchema,
   assertText,
+  atLeast,
   durationOf,
   invalid,
   kindOf,
@@ -524,8 +525,7 @@ export const limitsOf = (subject: string, budget: Budget): Budgets.Limits => {
   const { onExceeded = "fail", time, ...counts } = budget
   for (const [limit, value] of Object.entries(counts)) {
     const least = limit === "cost" || limit === "toolCalls" ? 0 : 1
-    if (value === undefined || value >= least) continue
-    throw invalid(subject, `its budget of ${limit} is ${value}`, `Use ${least} or more, or leave it out`)
+    if (value !== undefined) atLeast(subject, `its budget of ${limit}`, value, least, ", or leave it out")
   }
   return { ...counts, onExceeded, time: time === undefined ? undefined : durationOf(subject, "time", time) }
 }

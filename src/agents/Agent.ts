@@ -28,6 +28,7 @@ import {
   assertText,
   durationOf,
   invalid,
+  inWords,
   namesOf
 } from "../internal/definition.ts"
 import { encodeBy, toJson } from "../internal/json.ts"
@@ -478,11 +479,11 @@ const hasLimits = (options: Options): boolean =>
 const ownLimits = (subject: string, options: Options): Spec.Limits => {
   const concurrency = options.toolConcurrency ?? 8
   if (concurrency !== "unbounded" && !isCount(concurrency)) {
-    throw invalid(subject, `toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
+    throw invalid(subject, `toolConcurrency is ${inWords(concurrency)}`, 'Use a whole number from 1, or "unbounded"')
   }
   const outputRepairs = options.outputRepairs ?? 1
-  if (!isCount(outputRepairs + 1))
-    throw invalid(subject, `outputRepairs is ${outputRepairs}`, "Use a whole number from 0")
+  if (outputRepairs !== 0 && !isCount(outputRepairs))
+    throw invalid(subject, `outputRepairs is ${inWords(outputRepairs)}`, "Use a whole number from 0")
   return {
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout:
@@ -571,7 +572,7 @@ const assertShape = (subject: string, name: string, options: Options): void => {
 
 const countOf = (subject: string, option: string, given: number | undefined, otherwise: number): number => {
   const count = given ?? otherwise
-  if (!isCount(count)) throw invalid(subject, `${option} is ${count}`, "Use a whole number from 1")
+  if (!isCount(count)) throw invalid(subject, `${option} is ${inWords(count)}`, "Use a whole number from 1")
   return count
 }
 

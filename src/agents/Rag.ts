@@ -2,7 +2,7 @@
  * Retrieval: documents are split into pieces, kept as memories, and the pieces that fit a question are found again and put into
  * a prompt. Plain functions on the `MemoryStore`, to put together as a program needs them.
  */
-import { invalid } from "../internal/definition.ts"
+import { invalid, inWords } from "../internal/definition.ts"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { StoreError } from "../RunError.ts"
@@ -37,7 +37,7 @@ export const split = (text: string, options: SplitOptions = {}): ReadonlyArray<s
   if (!(Number.isInteger(size) && size >= 2 && Number.isInteger(overlap) && overlap >= 0 && overlap < size / 2)) {
     throw invalid(
       "Rag.split",
-      `size is ${size} and overlap is ${overlap}`,
+      `size is ${inWords(size)} and overlap is ${inWords(overlap)}`,
       "Use whole numbers, with an overlap of less than half of the size"
     )
   }

@@ -19,6 +19,14 @@ export const kindOf = (value: unknown): string => {
   return `a ${typeof value}`
 }
 
+/** A value, for a message: a text cannot be taken for the number in it. */
+export const inWords = (value: unknown): string => {
+  if (typeof value === "string")
+    return `the text ${JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}...` : value)}`
+  if (typeof value === "bigint") return `the bigint ${value}`
+  return typeof value === "number" || typeof value === "boolean" ? String(value) : kindOf(value)
+}
+
 /** What is wrong with a definition, to be thrown. `remedy` is the next step. */
 export const invalid = (subject: string, problem: string, remedy: string): InvalidDefinition =>
   new InvalidDefinition({ subject, problem, remedy })
@@ -96,7 +104,13 @@ export const assertList = (
 /** Returns `value` if it is a whole number from `least`, and throws otherwise. */
 export const countOf = (subject: string, option: string, value: number, least = 1): number => {
   if (Number.isInteger(value) && value >= least) return value
-  throw invalid(subject, `${option} is ${String(value)}`, `Use a whole number from ${least}`)
+  throw invalid(subject, `${option} is ${inWords(value)}`, `Use a whole number from ${least}`)
+}
+
+/** Returns `value` if it is a number from `least`, and throws otherwise. */
+export const atLeast = (subject: string, option: string, value: number, least: number, remedy = ""): number => {
+  if (typeof value === "number" && value >= least) return value
+  throw invalid(subject, `${option} is ${inWords(value)}`, `Use ${least} or more${remedy}`)
 }
 
 /** As {@link durationOf}. Throws for one that is not above 0, too. */
@@ -111,7 +125,7 @@ export const durationOf = (subject: string, option: string, input: Duration.Inpu
   Option.getOrThrowWith(Duration.fromInput(input), () =>
     invalid(
       subject,
-      `its ${option} is not a duration: ${JSON.stringify(input)}`,
+      `its ${option} is not a duration: ${inWords(input)}`,
       'Use milliseconds, or a text such as "30 seconds"'
     )
   )

@@ -14,7 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertName, assertOptions, countOf, invalid, kindOf, namesOf } from "../internal/definition.ts"
+import { assertName, assertOptions, countOf, invalid, inWords, kindOf, namesOf } from "../internal/definition.ts"
 import { loopMessage, remade, toPrompt } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Notes from "../internal/notes.ts"
@@ -147,11 +147,15 @@ const settingsOf = (options: Options<ReadonlyArray<AnyPolicy>>): Compact.Setting
   assertOptions(subject, options, known)
   const { at = 0.8, keepFirst = true, pinned = () => false, policies, to = at * 0.75, tokenizer, window } = options
   if (!(Number.isFinite(window) && window >= 1)) {
-    throw invalid(subject, `window is ${window}`, "Give the size of the model's window in tokens, such as 128_000")
+    throw invalid(
+      subject,
+      `window is ${inWords(window)}`,
+      "Give the size of the model's window in tokens, such as 128_000"
+    )
   }
-  if (!(at > 0 && at <= 1)) throw invalid(subject, `at is ${at}`, "Give a part of the window, such as 0.8")
+  if (!(at > 0 && at <= 1)) throw invalid(subject, `at is ${inWords(at)}`, "Give a part of the window, such as 0.8")
   if (!(to > 0 && to <= at))
-    throw invalid(subject, `to is ${to}`, `Give a part of the window that is not above at, ${at}`)
+    throw invalid(subject, `to is ${inWords(to)}`, `Give a part of the window that is not above at, ${at}`)
   if (!Array.isArray(policies) || !policies.every(isPolicy)) {
     throw invalid(
       subject,

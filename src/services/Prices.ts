@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import * as Models from "../data/models.ts"
 import type { Price } from "../data/models.ts"
 import * as Shipped from "../data/prices.generated.ts"
-import { assertOptions, invalid, namesOf as optionsOf } from "../internal/definition.ts"
+import { assertOptions, invalid, inWords, namesOf as optionsOf } from "../internal/definition.ts"
 import { absent } from "../internal/optional.ts"
 
 export type { Price } from "../data/models.ts"
@@ -68,7 +68,7 @@ const assertPrice = (subject: string, price: Price, names: ReadonlySet<string> =
     if ((value === undefined && name !== "input" && name !== "output") || (Number.isFinite(value) && value! >= 0))
       continue
     const remedy = "Give it in US dollars for a million tokens, 0 or more"
-    throw invalid(subject, `${name} is ${String(value)}`, remedy)
+    throw invalid(subject, `${name} is ${inWords(value)}`, remedy)
   }
   for (const part of above) assertPrice(subject, part, knownAbove)
 }

@@ -15,7 +15,7 @@ import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import type { RunnerSlot } from "../internal/wiring.ts"
-import { assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, atLeast, invalid, namesOf } from "../internal/definition.ts"
 import * as Runner from "../Runner.ts"
 
 /**
@@ -271,9 +271,7 @@ const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: strin
   if (!agents.has(start)) {
     throw invalid(subject, `there is no "${start}" to start with`, `Use one of: ${names}`)
   }
-  if (!(maxHandoffs >= 0)) {
-    throw invalid(subject, `maxHandoffs is ${maxHandoffs}`, "Use 0 or more")
-  }
+  atLeast(subject, "maxHandoffs", maxHandoffs, 0)
   for (const [key, agent] of agents) {
     for (const { handsOffTo: target } of agent.definition.structure().members) {
       if (target === undefined || agents.has(target)) continue

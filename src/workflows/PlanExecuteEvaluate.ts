@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, atLeast, invalid, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
@@ -377,10 +377,7 @@ const assertRoles = (subject: string, options: Erased): void => {
 
 const settingsOf = (name: string, options: Erased): Settings => {
   const subject = `plan-execute-evaluate "${name}"`
-  const limit = (option: string, value: number, least: number): number => {
-    if (value >= least) return value
-    throw invalid(subject, `${option} is ${value}`, `Use ${least} or more`)
-  }
+  const limit = (option: string, value: number, least: number): number => atLeast(subject, option, value, least)
   const workers = options.workers === undefined ? undefined : new Map(Runner.membersOf(subject, options.workers))
   if (workers?.size === 0) throw invalid(subject, "it has no workers", "Give it at least one")
   if ((workers === undefined) === (options.executor === undefined)) {

@@ -1,6 +1,6 @@
 /** Teams: a leader who assigns tasks, members who work on them at once, a board and mailboxes between them. */
 import * as Duration from "effect/Duration"
-import { assertOptions, durationOf, invalid, namesOf } from "../internal/definition.ts"
+import { assertOptions, atLeast, durationOf, invalid, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
 import type { BudgetExceeded } from "../RunError.ts"
@@ -72,7 +72,7 @@ export const make = <L, const M extends Members>(
   assertOptions(subject, options, known)
   const { budget, description, mailbox = 16, maxRounds = 20, stuckAfter = Duration.minutes(5) } = options
   for (const [limit, value] of Object.entries({ maxRounds, mailbox })) {
-    if (!(value >= 1)) throw invalid(subject, `${limit} is ${value}`, "Use 1 or more, or leave it out")
+    atLeast(subject, limit, value, 1, ", or leave it out")
   }
   const [[, leader]] = Runner.membersOf(subject, { [leaderName]: crew.leader }) as [readonly [string, AnyRunner]]
   const members = Runner.membersOf(subject, crew.members) as ReadonlyArray<readonly [string, AnyRunner]>

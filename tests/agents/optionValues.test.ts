@@ -33,6 +33,7 @@ import {
   ShellTools,
   Skills,
   Sqlite,
+  Team,
   TestModel
 } from "troupe"
 
@@ -121,6 +122,22 @@ const values: ReadonlyArray<readonly [option: string, make: () => unknown, remed
   ["transport", () => mcp({ transport: "ws" }), "sse"]
 ]
 
+/** Numbers that were given as texts, as environment variables are. */
+const texts: ReadonlyArray<readonly [option: string, make: () => unknown]> = [
+  ["maxSteps", () => Agent.make("a", loosely({ maxSteps: "3" }))],
+  ["outputRepairs", () => Agent.make("a", loosely({ outputRepairs: "3" }))],
+  ["toolConcurrency", () => Agent.make("a", loosely({ toolConcurrency: "3" }))],
+  ["its budget of steps", () => Runner.withBudget(agent, loosely({ steps: "3" }))],
+  ["maxHandoffs", () => Handoffs.make("h", { agent }, loosely({ start: "agent", maxHandoffs: "3" }))],
+  ["runs", () => Orchestrator.make("o", { agent }, loosely({ budget: { runs: "3" } }))],
+  ["mailbox", () => Team.make("t", { leader: agent, members: { agent } }, loosely({ mailbox: "3" }))],
+  ["maxRoutes", () => Router.many("r", { agent }, loosely({ maxRoutes: "3" }))],
+  ["maxRounds", planned({ maxRounds: "3" })],
+  ["maxRounds", () => Goal.make(loosely({ until: () => Effect.succeed(true), maxRounds: "3" }))],
+  ["concurrency", () => Parallel.make("p", { agent }, loosely({ concurrency: "3" }))],
+  ["input", () => Prices.layer(loosely({ m: { input: "3", output: 1 } }))]
+]
+
 const mcp = (options: object) => Mcp.layer(loosely({ servers: { a: { url: "http://localhost", ...options } } }))
 const serving = (options: object) => AgentServer.serve(loosely({ runners: { agent }, port: 0, ...options }))
 
@@ -170,6 +187,10 @@ describe("a definition", () => {
       assert.include(message, option)
       assert.include(message, remedy)
     })
+  }
+  for (const [index, [option, make]] of texts.entries()) {
+    it(`refuses a number for ${option} that is a text, and shows it as one (${index + 1})`, () =>
+      assert.include(refusalOf(make), `${option} is the text "3"`))
   }
   for (const [index, [option, make, remedy]] of names.entries()) {
     it(`refuses the unknown option ${option} (${index + 1})`, () => {

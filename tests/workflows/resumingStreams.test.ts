@@ -255,7 +255,7 @@ describe("a function that goes on where a stream in it waits", () => {
       const { made, worker } = workers(1)
       const results = Gather.stream(worker, Stream.make(1, 2, 3), { mode: Parallel.settle })
       const reader = Runner.make("reading", {
-        run: (_: unknown) => Effect.flatMap(Stream.runCollect(results), (all) => Effect.fromResult(Result.all(all)))
+        run: () => Effect.flatMap(Stream.runCollect(results), (all) => Effect.fromResult(Result.all(all)))
       })
       const error = yield* Effect.flip(reader.run(""))
       assert.deepStrictEqual(made, [2, 3])

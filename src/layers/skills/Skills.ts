@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import { assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
+import { assertOptions, inWords, kindOf, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
@@ -241,7 +241,7 @@ const planOf = (options: ScriptOptions): Effect.Effect<Script.ScriptRunner, Inva
     if (timeout === undefined || !Duration.isPositive(timeout)) {
       return yield* problem("the timeout of its scripts is not above zero", 'Give one such as "30 seconds"')
     }
-    if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${maxOutputBytes}`, "Use 1 or more")
+    if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${inWords(maxOutputBytes)}`, "Use 1 or more")
     const bad = Object.entries(env).find(
       ([name, value]) => name === "" || /[=\0]/.test(name) || revealed(value).includes("\0")
     )

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { invalid, kindOf } from "../../internal/definition.ts"
+import { invalid, inWords } from "../../internal/definition.ts"
 import * as Compensation from "../../internal/compensation.ts"
 import { formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
@@ -92,24 +92,23 @@ export const check = (
   // What a program without types gives has any shape.
   const given = (mode as Partial<Mode> | null)?._tag
   if (given === undefined || !modes.has(given)) {
-    const shown = typeof mode === "string" ? JSON.stringify(mode) : kindOf(mode)
     throw invalid(
       subject,
-      `mode is ${shown}`,
+      `mode is ${inWords(mode)}`,
       "Use Parallel.failFast, Parallel.settle, Parallel.race or Parallel.quorum(n)"
     )
   }
   if (mode._tag === "quorum") {
     const { n } = mode
     if (!(Number.isInteger(n) && n >= 1))
-      throw invalid(subject, `a quorum of ${n} makes no sense`, "Use a whole number from 1")
+      throw invalid(subject, `a quorum of ${inWords(n)} makes no sense`, "Use a whole number from 1")
     if (count !== undefined && n > count) {
       throw invalid(subject, `a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
     }
   }
   if (concurrency === undefined || concurrency === "unbounded") return
   if (!(concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Infinity)))
-    throw invalid(subject, `concurrency is ${concurrency}`, "Use a whole number from 1")
+    throw invalid(subject, `concurrency is ${inWords(concurrency)}`, "Use a whole number from 1")
 }
 
 /**

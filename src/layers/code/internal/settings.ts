@@ -3,7 +3,7 @@ import type * as ByteSize from "effect/ByteSize"
 import * as Bytes from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import { assertOptions, countOf, durationOf } from "../../../internal/definition.ts"
+import { assertOptions, countOf, durationOf, inWords } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 
 /** Limits of a program. */
@@ -44,7 +44,7 @@ export const settingsOf = (options: LimitOptions, others: ReadonlyArray<string> 
   const { memory } = options
   const bytes = memory === undefined ? Option.some(defaultMemory) : Bytes.fromInput(memory)
   if (Option.isNone(bytes) || bytes.value < 1_000_000n || bytes.value > 2_000_000_000n) {
-    throw refuse(`memory is ${String(memory)}`, 'Use a size from 1 MB to 2 GB, such as "32 MiB"')
+    throw refuse(`memory is ${inWords(memory)}`, 'Use a size from 1 MB to 2 GB, such as "32 MiB"')
   }
   const whole = durationOf(subject, "timeout", timeout)
   return {

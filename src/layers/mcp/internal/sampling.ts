@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Response from "effect/ai/Response"
 import { memoize } from "effect/Function"
 import * as Semaphore from "effect/Semaphore"
-import { assertOptions, namesOf } from "../../../internal/definition.ts"
+import { assertOptions, inWords, namesOf } from "../../../internal/definition.ts"
 import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import { CurrentState } from "../../../internal/runState.ts"
@@ -37,7 +37,11 @@ export const check = (limits: SamplingLimits = {}): void => {
     ["maxTokens", maxTokens, 0]
   ] as const) {
     if (limit >= least) continue
-    throw new InvalidDefinition({ subject, problem: `${name} is ${limit}`, remedy: `Use a number from ${least}` })
+    throw new InvalidDefinition({
+      subject,
+      problem: `${name} is ${inWords(limit)}`,
+      remedy: `Use a number from ${least}`
+    })
   }
 }
 

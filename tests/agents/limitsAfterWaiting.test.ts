@@ -215,6 +215,36 @@ describe("a run that waits and goes on", () => {
     )
   )
 
+  it.effect("counts handoffs of each of two branches that wait", () =>
+    Effect.gen(function* () {
+      const agent = (name: string, other: string) => Agent.make(name, { tools: [pay, Handoffs.to(other)] })
+      const desk = (name: string, maxHandoffs: number) =>
+        Handoffs.make(
+          name,
+          { front: agent("front", "back"), back: agent("back", "front") },
+          { start: "front", maxHandoffs }
+        )
+      const both = Parallel.make("both", { left: desk("left", 1), right: desk("right", 2) }, { concurrency: 1 })
+      assert.deepStrictEqual(yield* throughAll(both), { left: "left done", right: "right done" })
+      const { calls } = yield* TestModel.TestModel
+      assert.deepStrictEqual(
+        (yield* calls).slice(-2).map(({ tools }) => tools),
+        [["pay"], ["pay", "transfer_to_front"]]
+      )
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          toolCall("transfer_to_back", { reason: "r", message: "m" }),
+          toolCall("pay", {}),
+          toolCall("transfer_to_back", { reason: "r", message: "m" }),
+          toolCall("pay", {}),
+          "left done",
+          "right done"
+        ])
+      )
+    )
+  )
+
   it.effect("calls workers no more often than its budget of runs allows in all, and one that waited once", () =>
     Effect.gen(function* () {
       const lead = Orchestrator.make("lead", { worker: agentOf("worker") }, { budget: { runs: 2 } })

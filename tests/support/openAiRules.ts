@@ -229,7 +229,8 @@ const items = (input: ReadonlyArray<Fields>): void => {
   for (const item of input) {
     const type = item["type"] ?? "message"
     if (reasoned !== undefined) {
-      const follows = type === "function_call" || type === "reasoning" || item["role"] === "assistant"
+      const follows =
+        ["function_call", "reasoning", "image_generation_call"].includes(type) || item["role"] === "assistant"
       need(follows, `reasoning ${reasoned} was given without what follows it`)
     }
     reasoned = undefined
@@ -249,6 +250,10 @@ const items = (input: ReadonlyArray<Fields>): void => {
           need(Array.isArray(item["output"]) && item["output"].length > 0, "an output is empty")
           for (const part of item["output"]) inputPart(part)
         }
+        break
+      case "image_generation_call":
+        need(isFilled(item["id"]) && isText(item["status"]), "an image has no id or status")
+        need(/^[\w+/]+=*$/.test(item["result"]), "an image that is not stored has no data")
         break
       case "reasoning":
         need(isText(item["id"]) && item["id"].startsWith("rs_"), "reasoning has no id of its own")

@@ -356,6 +356,8 @@ interface Call {
   readonly alone: boolean
   /** Texts that no message may hold. */
   readonly secrets: ReadonlyArray<string>
+  /** The kinds of parts of its answer that are left out. */
+  readonly leftOut: Set<string>
 }
 
 const hasOptions = ({ chat: _chat, responses: _responses, body: _body, ...own }: CallOptions): boolean =>
@@ -394,6 +396,8 @@ class Provider {
   readonly #target: Omit<Target, "memory" | "searchesTools">
   readonly #catalog: ModelInfo.Catalog
   readonly #tools: ReturnType<typeof Search.resolver>
+  /** The kinds that were warned of. */
+  readonly #leftOut = new Set<string>()
   #lookedUp: { readonly model: string; readonly known: ModelInfo.Capabilities | undefined } | undefined
 
   constructor(options: Options, at: Connected, carrier: Carrier.Carrier, catalog: ModelInfo.Catalog) {
@@ -440,7 +444,7 @@ class Provider {
             const decoded = Decoding.whole(events, problem, call.decoder)
             if (isProblem(decoded)) return Effect.fail(decoded)
             if (call.alone) Calling.annotate(request, decoded)
-            return Effect.succeed([...decoded])
+            return Effect.as(this.#noteLeftOut(call), [...decoded])
           }),
           Effect.catch((problem) => this.#fail(problem, "generateText", call))
         )
@@ -458,8 +462,9 @@ class Provider {
         const once = Stream.suspend(() => {
           const call = this.#prepare(fiber, request, true, memory)
           if (isUnprepared(call)) return Stream.fromEffect(this.#fail(call, "streamText", undefined))
-          const parts = streamed(this.#sending(call), call.decoder, (problem) =>
-            this.#fail(problem, "streamText", call)
+          const parts = Stream.onEnd(
+            streamed(this.#sending(call), call.decoder, (problem) => this.#fail(problem, "streamText", call)),
+            this.#noteLeftOut(call)
           )
           if (!call.alone) return parts
           return Stream.mapArray(parts, (some) => {
@@ -508,8 +513,9 @@ class Provider {
       const question = { path: isChat ? "/chat/completions" : "/responses", body, isStreamed }
       const name = nameOf === undefined ? undefined : () => nameOf(this.#requestOf({ ...question, isStreamed: false }))
       const newId = idMaker(name, fiber.getRef(Random.Random))
-      const decoder = answeringBy(typed.answerTool, this.#decoder(newId, tools))
-      return { question, transport, decoder, alone, secrets }
+      const leftOut = new Set<string>()
+      const decoder = answeringBy(typed.answerTool, this.#decoder(newId, tools, leftOut))
+      return { question, transport, decoder, alone, secrets, leftOut }
     } catch (error) {
       return ofEncoding(error)
     }
@@ -546,19 +552,39 @@ class Provider {
     return limited(set, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
   }
 
-  #decoder(newId: () => string, tools: ReadonlyArray<Tool.Any>): Decoding.Decoder {
+  #decoder(newId: () => string, tools: ReadonlyArray<Tool.Any>, unread: Set<string>): Decoding.Decoder {
     const host = this.server.address
+    const leftOut: Decoding.LeftOut = (kind) => {
+      if (kind !== undefined) unread.add(kind)
+    }
     if (this.#api === "chat") {
       return {
-        whole: (document) => Chat.decode(document, newId, host),
-        stream: () => new ChatStreamDecoder(newId, host)
+        whole: (document) => Chat.decode(document, newId, host, leftOut),
+        stream: () => new ChatStreamDecoder(newId, host, leftOut)
       }
     }
     const read = OwnTools.readerOf(tools)
     return {
-      whole: (document) => Responses.decode(document, newId, host, read),
-      stream: () => new ResponsesStreamDecoder(newId, host, read)
+      whole: (document) => Responses.decode(document, newId, host, read, leftOut),
+      stream: () => new ResponsesStreamDecoder(newId, host, read, leftOut)
     }
+  }
+
+  /** Warns of what an answer had and nothing here has a place for, of each kind once. */
+  #noteLeftOut({ leftOut }: Call): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (leftOut.size === 0) return Effect.void
+      const kinds = [...leftOut].filter((kind) => !this.#leftOut.has(kind) && this.#leftOut.size < 100)
+      for (const kind of kinds) this.#leftOut.add(kind)
+      return Effect.forEach(
+        kinds,
+        (kind) =>
+          Effect.logWarning(
+            `${this.name}: an answer has a part of the kind ${JSON.stringify(kind.slice(0, 100))}, which is left out`
+          ),
+        { discard: true }
+      )
+    })
   }
 
   #describe(request: LanguageModel.ProviderOptions, options: CallOptions): void {

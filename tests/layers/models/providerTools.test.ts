@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { createAnthropic } from "@ai-sdk/anthropic"
 import { createGoogle } from "@ai-sdk/google"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Logger, Redacted, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Agent, AgentTool, AiSdk, Cassette, DemoModel, Fallback, OpenAi, TestModel, WebSearch } from "troupe"
 import { collect } from "../../support/grammar.ts"
@@ -119,7 +119,7 @@ describe("OpenAi.tools", () => {
     )
   }
 
-  it.live("keep sources, and leave the calls out of what goes back", () =>
+  it.live("keep sources, and send back the image, without the other calls", () =>
     Effect.gen(function* () {
       const { bodies, layer } = openAi()
       const { content } = yield* LanguageModel.generateText({ prompt: "x" }).pipe(Effect.provide(layer))
@@ -130,9 +130,43 @@ describe("OpenAi.tools", () => {
       const { transcript } = yield* finder.result("Look").pipe(Effect.provide(layer))
       yield* finder.run([...transcript.content, { role: "user", content: "Sure?" }]).pipe(Effect.provide(layer))
       const kinds = bodies[2].input.map((item: { type: string }) => item.type)
-      assert.deepStrictEqual(kinds, ["message", "message", "message"])
+      assert.deepStrictEqual(kinds, ["message", "image_generation_call", "message", "message"])
+      assert.deepStrictEqual(bodies[2].input[1], {
+        type: "image_generation_call",
+        id: "ig_1",
+        status: "completed",
+        result: "iVBORw0KGgo="
+      })
     })
   )
+
+  it.live("send the image to another server in words", () =>
+    Effect.gen(function* () {
+      const { transcript } = yield* finder.result("Look").pipe(Effect.provide(openAi().layer))
+      const { bodies, layer } = openAi({ baseUrl: "http://127.0.0.1:9/v1", api: "responses" })
+      const asked = [...transcript.content, { role: "user" as const, content: "Sure?" }]
+      yield* Agent.make("other", {}).run(asked).pipe(Effect.provide(layer))
+      assert.notInclude(JSON.stringify(bodies[0]), "image_generation_call")
+      assert.include(JSON.stringify(bodies[0]), "[file: image/png, 8 bytes; it cannot be shown here]")
+    })
+  )
+
+  for (const streams of [false, true]) {
+    it.live(`say of what ${streams ? "a streamed" : "a whole"} answer has that it is left out, once`, () =>
+      Effect.gen(function* () {
+        const said: Array<unknown> = []
+        const logger = Logger.layer([
+          Logger.make(({ logLevel, message }) => void said.push(`${logLevel}: ${String(message)}`))
+        ])
+        const odd = { ...cited, content: [{ type: "output_hologram", data: "x" }, ...cited.content] }
+        const { layer } = openAi({}, [{ type: "compaction", id: "c_1", encrypted_content: "x" }, odd])
+        const asked = streams ? Stream.runDrain(finder.stream("Look")) : finder.run("Look")
+        yield* Effect.andThen(asked, asked).pipe(Effect.provide(layer), Effect.provide(logger))
+        const left = (kind: string) => `Warn: openai: an answer has a part of the kind "${kind}", which is left out`
+        assert.deepStrictEqual(said, [left("compaction"), left("output_hologram")])
+      })
+    )
+  }
 
   it.live("are refused, before a request, where the provider does not run them", () =>
     Effect.gen(function* () {

@@ -16,6 +16,7 @@ import {
 } from "../../internal/model/problems.ts"
 import { inWords } from "../../internal/model/files.ts"
 import * as Files from "./files.ts"
+import type { LeftOut } from "./decoding.ts"
 import { type CallOptions, chatFields, type Server } from "./options.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import { serverAt } from "./servers.ts"
@@ -345,7 +346,12 @@ export const callMetadata = (call: Fields, host: string): Response.ProviderMetad
 }
 
 /** The parts of a whole answer. `newId` names calls that the server left without an id; `host` is the server's. */
-export const decode = (answer: unknown, newId: () => string, host: string): Array<Response.PartEncoded> | Problem => {
+export const decode = (
+  answer: unknown,
+  newId: () => string,
+  host: string,
+  leftOut: LeftOut
+): Array<Response.PartEncoded> | Problem => {
   if (!isFields(answer)) return malformed(`the server's answer is not an object: ${quote(answer)}`)
   const failure = errorIn(answer)
   if (failure !== undefined) return failure
@@ -359,7 +365,7 @@ export const decode = (answer: unknown, newId: () => string, host: string): Arra
   const refusal = text(message, "refusal")
   return [
     metadataOf(answer),
-    ...contentParts(message, host, calls.length > 0),
+    ...contentParts(message, host, calls.length > 0, leftOut),
     ...(refusal === undefined ? [] : [{ type: "text", text: refusal } as const]),
     ...sourcesOf(list(message, "annotations"), newId),
     ...idParts(calls, newId),
@@ -371,7 +377,12 @@ export const decode = (answer: unknown, newId: () => string, host: string): Arra
 export const noChoice = (answer: unknown): Problem =>
   malformed(`the server's answer has no choice ("choices[0].message"): ${quote(answer)}`)
 
-const contentParts = (message: Fields, host: string, hasCalls: boolean): ReadonlyArray<Response.PartEncoded> => {
+const contentParts = (
+  message: Fields,
+  host: string,
+  hasCalls: boolean,
+  leftOut: LeftOut
+): ReadonlyArray<Response.PartEncoded> => {
   const parts: Array<Response.PartEncoded> = []
   const reasoning = reasoningOf(message, host)
   if (reasoning !== undefined && (reasoning.thought !== "" || hasCalls)) {
@@ -379,7 +390,7 @@ const contentParts = (message: Fields, host: string, hasCalls: boolean): Readonl
   }
   const details = detailsOf(list(message, "reasoning_details"), host)
   if (details !== undefined) parts.push({ type: "reasoning", text: "", metadata: details })
-  const content = contentOf(message)
+  const content = contentOf(message, leftOut)
   if (content.thought !== "") parts.push({ type: "reasoning", text: content.thought })
   const said = split(content.text)
   if (said.reasoning !== "") parts.push({ type: "reasoning", text: said.reasoning })
@@ -419,18 +430,24 @@ const idParts = (calls: ReadonlyArray<RawCall>, newId: () => string): ReadonlyAr
 }
 
 /** The parts of `content`: text, and in lists also thoughts and pictures. Spoken answers have their words in another field. */
-export const contentOf = (message: Fields) => {
+export const contentOf = (message: Fields, leftOut: LeftOut) => {
   const { content } = message
   const found = { text: "", thought: "", files: filesOf(list(message, "images")) }
   if (typeof content === "string") found.text = content
   for (const part of Array.isArray(content) ? content : []) {
     if (!isFields(part)) continue
+    const files = filesOf([part])
+    const said = given(part, "text") ?? given(part, "refusal")
     if (part["type"] === "thinking" || part["type"] === "reasoning") found.thought += thoughtOf(part)
-    else found.text += text(part, "text") ?? text(part, "refusal") ?? ""
-    found.files.push(...filesOf([part]))
+    else if (said !== undefined) found.text += said
+    else if (files.length === 0) leftOut(text(part, "type"))
+    found.files.push(...files)
   }
   const { audio } = message
-  if (found.text === "" && isFields(audio)) found.text = text(audio, "transcript") ?? ""
+  if (isFields(audio)) {
+    if (found.text === "") found.text = text(audio, "transcript") ?? ""
+    if (text(audio, "data") !== undefined) leftOut("audio")
+  }
   return found
 }
 
@@ -440,11 +457,14 @@ const thoughtOf = (part: Fields): string => {
   return Array.isArray(said) ? said.map((one) => (isFields(one) ? (text(one, "text") ?? "") : "")).join("") : ""
 }
 
-/** Pictures that models have drawn, as far as they come as data. */
-const filesOf = (parts: ReadonlyArray<unknown>): Array<Response.FilePartEncoded> =>
-  parts.flatMap((part) => {
+/** Pictures that models have drawn: those that come as data, and where the others are. */
+const filesOf = (parts: ReadonlyArray<unknown>): Array<Response.FilePartEncoded | Response.UrlSourcePartEncoded> =>
+  parts.flatMap((part): ReadonlyArray<Response.FilePartEncoded | Response.UrlSourcePartEncoded> => {
     const image = isFields(part) ? part["image_url"] : undefined
     const url = isFields(image) ? image["url"] : image
-    const [, mediaType, data] = (typeof url === "string" && /^data:([^;,]+);base64,(.*)$/s.exec(url)) || []
-    return mediaType === undefined || data === undefined ? [] : [{ type: "file", mediaType, data }]
+    if (typeof url !== "string") return []
+    const [, mediaType, data] = /^data:([^;,]+);base64,(.*)$/s.exec(url) ?? []
+    if (mediaType !== undefined && data !== undefined) return [{ type: "file", mediaType, data }]
+    const isAddress = /^https?:/i.test(url) && URL.canParse(url)
+    return isAddress ? [{ type: "source", sourceType: "url", id: url, url, title: "image" }] : []
   })

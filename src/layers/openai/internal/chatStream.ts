@@ -12,6 +12,7 @@ import {
   usageOf
 } from "./chat.ts"
 import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "../../internal/model/problems.ts"
+import type { LeftOut } from "./decoding.ts"
 import { ChunkParser, TextChunk } from "./textChunks.ts"
 import { Thinking } from "./thinkTags.ts"
 import { Blocks } from "../../internal/model/blocks.ts"
@@ -72,7 +73,10 @@ export class StreamDecoder {
   /** The usage comes after the finish, so only `[DONE]` or the end of the body ends an answer. */
   readonly finished = false
 
-  constructor(newId: () => string, host: string) {
+  readonly #leftOut: LeftOut
+
+  constructor(newId: () => string, host: string, leftOut: LeftOut = () => {}) {
+    this.#leftOut = leftOut
     this.#host = host
     this.#newId = newId
     this.#idOf = callIds(newId)
@@ -142,7 +146,7 @@ export class StreamDecoder {
   /** Some servers send messages for deltas: pieces, or each time all that there is so far. After deltas it is a summary. */
   #message(message: Fields, out: Parts): Problem | undefined {
     if (this.#hasDeltas) return undefined
-    const said = contentOf(message).text
+    const said = contentOf(message, this.#leftOut).text
     const content = said.startsWith(this.#snapshot) ? said.slice(this.#snapshot.length) : said
     this.#snapshot += content
     return this.#delta({ ...message, content }, out)
@@ -153,7 +157,7 @@ export class StreamDecoder {
     if (!isFields(delta)) return malformed(`the server sent a delta that is not an object: ${quote(delta)}`)
     this.#reasoning(delta, out)
     this.#details.push(...list(delta, "reasoning_details"))
-    const content = contentOf(delta)
+    const content = contentOf(delta, this.#leftOut)
     if (content.thought !== "") this.#blocks.say("reasoning", content.thought, out)
     this.#text(content.text, out)
     out.push(...content.files)

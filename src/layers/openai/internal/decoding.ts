@@ -4,6 +4,9 @@ import { parseJson } from "../../../internal/json.ts"
 import { isProblem, type Problem } from "../../internal/model/problems.ts"
 import { AnswerReader, Document, done, type Event } from "./sse.ts"
 
+/** Takes the kind of a part of an answer that is left out, as nothing here has a place for it. */
+export type LeftOut = (kind: string | undefined) => void
+
 /** Reads the events of one answer. */
 export interface StreamDecoder {
   /** True when no further event belongs to the answer. */

@@ -12,10 +12,12 @@ import {
   quote,
   Unsupported
 } from "../../internal/model/problems.ts"
+import { inWords, knownType } from "../../internal/model/files.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields, type Server } from "./options.ts"
 import * as OwnTools from "./ownTools.ts"
 import { argumentsOf } from "../../internal/model/providerTool.ts"
+import type { LeftOut } from "./decoding.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import { shapeOf, type Typed } from "../../internal/model/typedOutput.ts"
 import {
@@ -27,6 +29,7 @@ import {
   type Fields,
   finish,
   fitId,
+  given,
   isFields,
   list,
   metadataOf,
@@ -212,6 +215,7 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, ho
       const own = namespace === undefined ? {} : { namespace }
       items.push({ type: "function_call", ...idOf(part.options), ...call, ...own })
     }
+    if (part.type === "file") items.push(fileBack(part, host))
     if (part.type === "tool-call" || part.type === "tool-result") {
       const searched = isOf(part.options, host) ? ToolSearch.itemOf(part) : undefined
       if (searched !== undefined) items.push({ ...searched, ...idOf(part.options) })
@@ -230,6 +234,23 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, ho
     const next = items[index + 1]
     return item["type"] !== "reasoning" || (next !== undefined && next["type"] !== "reasoning")
   })
+}
+
+/**
+ * A file of an answer. An image that this server has drawn goes back as it came, so that the model sees it and can change it; nothing
+ * else of the model's is taken back but in words.
+ */
+const fileBack = (part: Prompt.FilePart, host: string): Fields => {
+  const { itemId, server } = openaiOf(part.options)
+  const drawn = typeof itemId === "string" && server === host ? Files.read(part).base64 : undefined
+  return drawn === undefined
+    ? {
+        type: "message",
+        status: "completed",
+        role: "assistant",
+        content: [{ type: "output_text", text: inWords(part), annotations: [] }]
+      }
+    : { type: "image_generation_call", id: itemId, status: "completed", result: drawn }
 }
 
 /** Whether a server has given a part: what one has encrypted, another one cannot read, and refuses. */
@@ -327,20 +348,38 @@ type Extra =
 /** Reads the citations of messages, and what the provider's own tools gave: images, and the tools that a search has found. */
 export const extraReader = (newId: () => string, host: string): ((item: Fields) => ReadonlyArray<Extra>) => {
   const searched = ToolSearch.reader(newId, host)
-  return (item) => [...searched(item), ...extrasOf(item, newId)]
+  return (item) => [...searched(item), ...extrasOf(item, newId, host)]
 }
 
 const extrasOf = (
   item: Fields,
-  newId: () => string
+  newId: () => string,
+  host: string
 ): ReadonlyArray<Response.UrlSourcePartEncoded | Response.FilePartEncoded> => {
   if (item["type"] === "image_generation_call") {
     const data = text(item, "result")
-    return data === undefined
-      ? []
-      : [{ type: "file", mediaType: `image/${text(item, "output_format") ?? "png"}`, data }]
+    if (data === undefined) return []
+    const format = text(item, "output_format") ?? "png"
+    const metadata = { openai: { server: host, itemId: text(item, "id") ?? null } }
+    return [
+      { type: "file", mediaType: format === "svg" ? "image/svg+xml" : knownType(`image/${format}`), data, metadata }
+    ]
   }
   return list(item, "content").flatMap((one) => (isFields(one) ? sourcesOf(list(one, "annotations"), newId) : []))
+}
+
+const readItems =
+  /^(message|reasoning|function_call|image_generation_call|mcp_list_tools|tool_search_(call|output)|(web_search|file_search|code_interpreter|mcp)_call)$/
+
+/** What of an item has no place in an answer here, for a warning; `undefined` where all of it is read. */
+export const unreadIn = (item: Fields): string | undefined => {
+  const type = text(item, "type") ?? ""
+  if (!readItems.test(type)) return type
+  if (type !== "message") return undefined
+  const part = list(item, "content").find(
+    (one) => isFields(one) && text(one, "type") !== undefined && given(one, "text") === undefined && !("refusal" in one)
+  )
+  return isFields(part) ? text(part, "type") : undefined
 }
 
 /** The id that results refer to a call by. */
@@ -372,13 +411,14 @@ export const isRefusal = (item: Fields): boolean =>
 
 /**
  * The parts of a whole answer of a server. `newId` names calls that the server left without an id; `ran` reads those of the
- * provider's tools.
+ * provider's tools, and `leftOut` takes the kind of what is not read.
  */
 export const decode = (
   answer: unknown,
   newId: () => string,
   host: string,
-  ran: OwnTools.Reader
+  ran: OwnTools.Reader,
+  leftOut: LeftOut
 ): Array<Response.PartEncoded> | Problem => {
   if (!isFields(answer)) return malformed(`the server's answer is not an object: ${quote(answer)}`)
   const failure = failureOf(answer)
@@ -399,7 +439,9 @@ export const decode = (
     )
     .find((one) => one !== undefined)
   if (problem !== undefined) return problem
-  return decodeItems(items.filter(isFields), answer, newId, host, ran)
+  const known = items.filter(isFields)
+  for (const item of known) leftOut(unreadIn(item))
+  return decodeItems(known, answer, newId, host, ran)
 }
 
 /** An item that comes again, as it was, counts once. */

@@ -21,8 +21,10 @@ import {
   reasoningMetadata,
   reasoningTexts,
   textsOf,
+  unreadIn,
   usageOf
 } from "./responses.ts"
+import type { LeftOut } from "./decoding.ts"
 import { readNothing, type Reader } from "./ownTools.ts"
 import { ArgumentDeltas } from "../../internal/model/argumentDeltas.ts"
 import { isNothing, isWhole } from "../../internal/model/toolArguments.ts"
@@ -128,7 +130,10 @@ export class StreamDecoder {
   readonly #ran: Reader
   readonly #known = new Set<string>()
 
-  constructor(newId: () => string, host: string, ran: Reader = readNothing) {
+  readonly #leftOut: LeftOut
+
+  constructor(newId: () => string, host: string, ran: Reader = readNothing, leftOut: LeftOut = () => {}) {
+    this.#leftOut = leftOut
     this.#newId = newId
     this.#host = host
     this.#ran = ran
@@ -336,6 +341,7 @@ export class StreamDecoder {
     if (!isFields(fields)) return malformed(`the server sent an item that is not an object: ${quote(fields)}`)
     const problem = approvalProblem(fields)
     if (problem !== undefined) return problem
+    this.#leftOut(unreadIn(fields))
     const type = text(fields, "type")
     const item = this.#match(fields, place, type) ?? this.#open(fields["id"], place, type)
     item.type ??= item.blocks.length > 0 ? undefined : type

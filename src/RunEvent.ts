@@ -103,7 +103,7 @@ export interface ToolCallReport extends Schema.Schema.Type<typeof ToolCallReport
 
 /** What a run had spent and done when it ended: usage over its whole tree, steps, partial text, tool calls. */
 export const Spent = Schema.Struct({
-  /** Summed over the run and every run nested in it. */
+  /** Summed over the run and every run nested in it. Calls that ended before they said what they used are not in it. */
   usage: Response.Usage,
   /**
    * What that cost in US dollars, the step under way included. Absent where the price of a part of it is not known (see `Prices`), and in

@@ -116,7 +116,8 @@ export interface Settings {
   readonly onLength?: "fail" | "accept" | undefined
   /**
    * How large one answer of the model may be: characters of text, reasoning and arguments, and bytes of files. A larger one
-   * is given up, and the run fails with `ModelError`. Default 16,777,216 (16 Mi).
+   * is given up, and the run fails with `ModelError`. What a streamed one has used is not known then, and not counted. Default
+   * 16,777,216 (16 Mi).
    */
   readonly maxAnswerSize?: number | undefined
   /** Default `"auto"`. A choice that forces a tool applies to the first step only; a function is called at each step. */

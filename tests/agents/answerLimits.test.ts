@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net"
 import { assert, describe, it as async } from "@effect/vitest"
 import { Effect, Redacted, Schema, Stream } from "effect"
 import type { Prompt } from "effect/ai"
-import { Agent, AgentTool, OpenAi, RunError, TestModel } from "troupe"
+import { Agent, AgentTool, OpenAi, RunError, Runner, TestModel } from "troupe"
 import { it } from "../support/edges.ts"
 
 const resultsOf = (prompt: Prompt.Prompt) =>
@@ -43,6 +43,19 @@ describe("an answer that is too large", () => {
       })
     )
   }
+
+  it.effect("is paid for where it comes whole, with its usage", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { maxAnswerSize: 1000 })
+      const usage = { inputTokens: { total: 7 }, outputTokens: { total: 400 } }
+      const model = TestModel.layer([{ text: "x".repeat(1100), usage }])
+      const budget = { tokens: 1000, onExceeded: "fail" } as const
+      const error = yield* Effect.flip(Runner.withBudget(agent, budget).run("go")).pipe(Effect.provide(model))
+      if (error._tag !== "ModelError") return assert.fail(error._tag)
+      assert.deepInclude(error.spent.usage.inputTokens, { total: 7 })
+      assert.deepInclude(error.spent.usage.outputTokens, { total: 400 })
+    })
+  )
 
   it.effect("is not one that just fits", () =>
     Effect.gen(function* () {

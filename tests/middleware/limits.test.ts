@@ -1,7 +1,7 @@
 /** Rate limits, circuit breakers and the cache of answers: inside of retries, around each attempt of a model call. */
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
-import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
+import { Effect, Fiber, Layer, Predicate, Schedule, Schema } from "effect"
 import { AiError } from "effect/ai"
 import { CircuitBreaker as Breaker, Persistence, RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
@@ -17,6 +17,7 @@ import {
   Runner,
   TestModel
 } from "troupe"
+import { vi } from "vitest"
 import { collect, textOf } from "../support/grammar.ts"
 
 const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
@@ -147,6 +148,28 @@ describe("a circuit breaker", () => {
         TestModel.layer([1, 2, 3].map(() => TestModel.fail(new AiError.InvalidRequestError({ description: "wrong" }))))
       )
     )
+  )
+})
+
+describe("metrics of a model behind limits, breakers and a cache", () => {
+  const guards = Middleware.layer(
+    RateLimit.make({ requests: 100, per: "1 minute" }),
+    CircuitBreaker.make(),
+    ResponseCache.make()
+  ).pipe(
+    Layer.provide([RateLimiter.layer, Breaker.layer({ tripPolicy: Breaker.consecutive(5), openDuration: "1 second" })]),
+    Layer.provide([RateLimiter.layerStoreMemory, Breaker.layerStoreMemory(), Persistence.layerMemory])
+  )
+
+  it.effect("are made once, and not for each call", () =>
+    Effect.gen(function* () {
+      const set = vi.spyOn(WeakMap.prototype, "set")
+      yield* Effect.addFinalizer(() => Effect.sync(() => set.mockRestore()))
+      for (const text of ["a", "b", "c"]) yield* hello("a").run(text)
+      assert.strictEqual(yield* count, 3)
+      const made = set.mock.calls.filter(([, value]) => Predicate.hasProperty(value, "firstChunk"))
+      assert.lengthOf(made, 1)
+    }).pipe(Effect.provide(guards), Effect.provide(TestModel.layer(["1", "2", "3"])))
   )
 })
 

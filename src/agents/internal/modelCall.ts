@@ -41,6 +41,7 @@ import {
   spentSince,
   withRefusals
 } from "./keptTurn.ts"
+import { noUsage } from "../../internal/usage.ts"
 import { isProviders, ProviderCalls } from "./providerCalls.ts"
 import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 
@@ -84,6 +85,8 @@ export interface Sight {
 
 /** A model and what is known of it, looked up once a run. */
 export interface ResolvedModel {
+  /** What metrics are kept with: the model itself, also where middleware has put something around it for one call. */
+  readonly service: object
   readonly model: LanguageModel.LanguageModel
   readonly info: ModelInfo.ModelInfo | undefined
   readonly direct: ModelInfo.Direct | undefined
@@ -102,6 +105,7 @@ export const resolveModel = (
     const known = ModelInfo.describe(context)
     const info = known?.info
     return Effect.succeed({
+      service: model,
       model,
       info,
       direct: known?.direct,
@@ -239,7 +243,7 @@ const callNow = (self: ResolvedModel, request: Request, state: RunState): Effect
 const traced = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> =>
   Spans.inference(
     {
-      service: self.model,
+      service: self.service,
       provider: self.provider,
       model: self.modelName,
       server: self.info?.server,
@@ -288,17 +292,33 @@ const callModel = (
     info?.readsSettings === true
       ? within
       : Effect.andThen(refuseUnread("Agent", info, self.modelName, toolsIn(request)), within)
-  return Effect.flatMap(asked, () => {
-    const turn = collector.turn()
-    if (turn.finishReason !== "error") return Effect.succeed(turn)
-    const billed = Effect.map(priceOf(state, self, turn), (cost) => state.bill.addUsage(turn.usage, cost))
-    const failed = AiError.make({
-      module: "Agent",
-      method: "step",
-      reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
-    })
-    return Effect.andThen(billed, Effect.andThen(chargeAttempt(state, self, turn.usage), Effect.fail(failed)))
+  return Effect.matchEffect(asked, {
+    // An answer that was too large can have said what it used.
+    onFailure: (error) => billed(collector.turn(), self, state, error),
+    onSuccess: () => {
+      const turn = collector.turn()
+      if (turn.finishReason !== "error") return Effect.succeed(turn)
+      const error = AiError.make({
+        module: "Agent",
+        method: "step",
+        reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
+      })
+      return billed(turn, self, state, error)
+    }
   })
+}
+
+/** Fails an attempt, with what it used counted as far as that is known. */
+const billed = (
+  turn: Turn,
+  self: ResolvedModel,
+  state: RunState,
+  error: AiError.AiError
+): Effect.Effect<never, AiError.AiError> => {
+  const failed = Effect.fail(error)
+  if (turn.usage === noUsage) return failed
+  const added = Effect.map(priceOf(state, self, turn), (cost) => state.bill.addUsage(turn.usage, cost))
+  return Effect.andThen(added, Effect.andThen(chargeAttempt(state, self, turn.usage), failed))
 }
 
 /** effect/ai's own hooks into a call are its wrapper's to serve. */
@@ -371,7 +391,8 @@ const emitParts = (
   state: RunState
 ): Effect.Effect<void, AiError.AiError> => {
   const seen = watch?.see === undefined ? undefined : given.map((part) => seenBy(watch, part))
-  const isWhole = (seen?.map(({ part }) => part) ?? given).every((part) => collector.push(part))
+  let isWhole = true
+  for (const part of seen?.map(({ part }) => part) ?? given) isWhole = collector.push(part) && isWhole
   if (watch === undefined || (watch.isCurrent() && seen?.every(({ isHeld }) => !isHeld) !== false)) {
     state.bill.addText(collector.text)
   }

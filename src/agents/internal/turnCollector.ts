@@ -126,12 +126,12 @@ export class Collector {
     this.maxSize = maxSize
   }
 
-  /** Takes a part. False once the answer is larger than it may be: then the part is dropped. */
+  /** Takes a part. False once the answer is larger than it may be: then the part is dropped, unless it says what was used. */
   push(part: AnyPart): boolean {
     this.#size += partSize + sizeOf(part)
-    if (this.#size > this.maxSize) return false
-    this.#add(part)
-    return true
+    const fits = this.#size <= this.maxSize
+    if (fits || part.type === "finish") this.#add(part)
+    return fits
   }
 
   #add(part: AnyPart): void {

@@ -291,6 +291,22 @@ describe("failures", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("an answer is counted in bytes, whole or streamed", () =>
+    Effect.gen(function* () {
+      const large = model(() => ({ text: Array.from({ length: 20 }, () => "ä".repeat(100)) }))
+      const handler = yield* handling({ runners: { desk }, limits: { answer: 3500 } }, large)
+      const whole = yield* ask(handler, post("/runners/desk", { input: "Hi" }))
+      assert.strictEqual(problem(whole).error, "AnswerTooLarge")
+      const chat = yield* ask(
+        handler,
+        post("/v1/chat/completions", { model: "desk", messages: [{ role: "user", content: "Hi" }] })
+      )
+      assert.include(chat.text, "larger than 3500 bytes")
+      const streamed = yield* ask(handler, post("/runners/desk/stream", { input: "Hi" }))
+      assert.include(sentIn(streamed.text).at(-1)!.data, "larger than 3500 bytes")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("an address that serves nothing, and a runner that is not there", () =>
     Effect.gen(function* () {
       const handler = yield* handling({ runners: { desk } }, hello)

@@ -6,6 +6,7 @@ import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Info } from "../../../services/Runs.ts"
+import { byteLength } from "../../internal/bytes.ts"
 import { cardOf } from "./a2aCard.ts"
 import {
   type Asked,
@@ -165,7 +166,7 @@ const send = (context: Context, params: unknown) =>
     if (!isDetached) yield* untilEnd(edge, runId)
     const info = yield* Effect.mapError(edge.runs.poll(runId), ofRuns)
     const task = current(context, taskId, info)
-    return JSON.stringify(task).length > edge.settings.answer
+    return byteLength(JSON.stringify(task)) > edge.settings.answer
       ? yield* Effect.fail(tooLarge(edge.settings))
       : json(context.envelope({ task }))
   })

@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { jsonOrText } from "../../../internal/json.ts"
 import { fork } from "../../../services/SessionStore.ts"
+import { byteLength } from "../../internal/bytes.ts"
 import { resume } from "./answers.ts"
 import { type Item, type Turn, turnOf } from "./chatInput.ts"
 import { file, taken, text, type UserPart as Part } from "./chatParts.ts"
@@ -146,7 +147,7 @@ const whole = (edge: Edge, runId: string) =>
     )
     const ended = yield* Effect.mapError(endOf(events, runId), ofRuns)
     if (ended._tag === "RunCompleted") {
-      const size = JSON.stringify(ended.output ?? null).length
+      const size = byteLength(JSON.stringify(ended.output ?? null))
       if (size > edge.settings.answer) {
         return yield* Effect.fail(tooLarge(edge.settings, { error: "AnswerTooLarge" }))
       }

@@ -25,7 +25,7 @@ export interface ClientOptions {
   /** The bearer token. */
   readonly token?: Redacted.Redacted<string> | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** How many characters an answer may have, all events of a stream together. Default 16 Mi, as a server's `limits.answer`. */
+  /** How many characters an answer may have, all events of a stream together. Default 16 Mi; a server's `limits.answer` counts bytes. */
   readonly limit?: number | undefined
   /** Default: `globalThis.fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined

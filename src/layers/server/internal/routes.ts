@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
+import { byteLength } from "../../internal/bytes.ts"
 import { answersOf, isWaiting, resume, waitingFor, type WaitingRun } from "./answers.ts"
 import {
   answering,
@@ -180,7 +181,7 @@ const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
   if (ended._tag !== "RunCompleted") return Effect.fail(problemOf(ended, edge.settings.expose))
   const { output = null, runId } = ended
   const text = JSON.stringify({ output, ...billOf(ended), runId })
-  if (text.length > edge.settings.answer) {
+  if (byteLength(text) > edge.settings.answer) {
     return Effect.fail(tooLarge(edge.settings, { error: "AnswerTooLarge", runId }))
   }
   return Effect.succeed(
@@ -373,7 +374,7 @@ export const respondWith = (edge: Edge, options: Writing): Answer => {
   const { end, failed, from, headers, isLines, runId, write } = options
   let left = edge.settings.answer
   const bounded = (text: string): string => {
-    left -= text.length
+    left -= byteLength(text)
     return text
   }
   const lines: Stream.Stream<string> = edge.runs.follow(runId, { from }).pipe(

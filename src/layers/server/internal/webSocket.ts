@@ -24,6 +24,7 @@ import {
   sameOrigin,
   sendInput
 } from "./edge.ts"
+import { byteLength } from "../../internal/bytes.ts"
 import { clientJson } from "./lines.ts"
 import { bodyOf, ofRuns, type Problem, problem, refuse, tooLarge } from "./problem.ts"
 import type { Add } from "./routes.ts"
@@ -156,7 +157,7 @@ const send = (edge: Edge, runId: string, pacing: Pacing, write: (text: string) =
     Effect.suspend((): Effect.Effect<void, Problem> => {
       const text = json(event)
       if (text === undefined) return Effect.void
-      left -= text.length
+      left -= byteLength(text)
       if (left < 0) return Effect.fail(tooLarge(edge.settings))
       const sent = write(text)
       if (pacing.seen === undefined || event.seq - pacing.seen < ahead) return sent

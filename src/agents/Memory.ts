@@ -82,7 +82,9 @@ const Text = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(10_00
 
 /**
  * Tools with which an agent keeps, finds and removes texts in one namespace: `remember`, `search_memory` and `forget`. The
- * namespace is the program's; the model cannot name another one. Failures of the store go to the model as failed results.
+ * namespace is the program's; the model cannot name another one. Failures of the store go to the model as failed results. Behind a
+ * `Redaction`, name `remember`, `search_memory` and `forget` in its `restore`: otherwise placeholders are kept and searched for, which mean
+ * nothing in another conversation.
  *
  * @example
  * import { Agent, Memory } from "troupe"

@@ -63,6 +63,8 @@ const secretKey =
 /** Said of a secret, and not the secret itself. */
 const aboutSecret =
   /-(?:type|types|count|counts|limit|limits|name|names|url|uri|endpoint|in|at|expires|expiry|expiration|ttl|policy|hint|length|format|status|enabled|required|scope|scopes|method|methods|supported|budget|usage|algorithm)$/
+/** Says where a list goes on. */
+const pageToken = /(?:^|-)(?:page|next|continuation|cursor|sync)-token$/
 /** Names that mean a secret in an address or a form, and something else elsewhere. */
 const weakWords = new Set("key code session auth sid sig hmac assertion verifier".split(" "))
 
@@ -77,6 +79,7 @@ const wordsOf = (name: string): string =>
 
 const isStrong = (words: string): boolean =>
   !aboutSecret.test(words) &&
+  !pageToken.test(words) &&
   (secretKey.test(words) || words.split("-").some((word) => secretWords.has(word) || secretEnd.test(word)))
 
 const isWeak = (words: string): boolean => words.split("-").some((word) => weakWords.has(word))
@@ -96,6 +99,10 @@ const looksRandom = (value: string): boolean =>
   /^[\w.~+/=-]{20,}$/.test(value)
     ? /\d/.test(value) && /[a-z]/.test(value) && /[A-Z]/.test(value)
     : /^[0-9a-fA-F]{32,}$/.test(value)
+
+/** Whether the value of a field is secret: by the name, or by a name that may be secret and a value that looks like it. */
+export const isSecretField = (name: string, value: string): boolean =>
+  isSecretName(name, "field") || (isWeak(wordsOf(name)) && looksRandom(value))
 
 // -- what looks like a key --------------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
  * the same value, and can be put back in the arguments of tools. Those of the agent's instructions are apart, such as `[SYSTEM_EMAIL_1]`,
  * and so are those of what middleware further in adds to a request, such as a memory that is recalled: `[ADDED_EMAIL_1]`.
  *
- * It changes what is sent; the transcript keeps everything. What the model says itself stays as it says it, placeholders included.
+ * It changes what is sent; the transcript keeps everything. Tools get what the model has written, placeholders included, unless `restore`
+ * names them: so `remember` of `Memory.tools` keeps placeholders, which mean nothing in another conversation, unless it is named. What the model says itself stays as it says it, placeholders included.
  * Put it before other middleware that calls models, such as `Compaction`, `Replan` or `Guardrail.input`: what is further in sees
  * placeholders only. The judge of a `Goal` and checks of tools are given what the run has, so give those that are agents one of their own.
  */
@@ -29,7 +30,11 @@ export type Kind = "email" | "phone" | "card" | "iban" | "key"
 export interface Options {
   /** Values that are not to be sent, each at least 4 characters long. */
   readonly secrets?: ReadonlyArray<string | Redacted.Redacted> | undefined
-  /** Which data is recognised by its form. Default: all of it. `key`: API keys and tokens of well-known services. */
+  /**
+   * Which data is recognised by its form. Default: all of it. `key`: API keys and tokens of well-known services, and values next to names
+   * such as `apiKey`, `authorization` or `password`, in texts and in the arguments and results of tools. A tool that is to be called with
+   * what another one gave under such a name has to be in `restore`.
+   */
   readonly kinds?: ReadonlyArray<Kind> | undefined
   /** More forms, by the name of their placeholders. */
   readonly patterns?: Readonly<Record<string, RegExp>> | undefined
@@ -42,7 +47,14 @@ export interface Options {
 
 const kinds: ReadonlyArray<Kind> = ["email", "phone", "card", "iban", "key"]
 
-const placeholders = /\[[A-Z0-9_]+_\d+\]/g
+/** Where a value stands in data. */
+interface Leaf {
+  /** The name of the field that it is the value of, or one of the values. */
+  readonly name?: string | undefined
+  readonly isNumber?: boolean | undefined
+}
+
+const noLeaf: Leaf = {}
 
 /** The placeholders of texts. */
 class Placeholders {
@@ -50,6 +62,8 @@ class Placeholders {
   readonly #values = new Map<string, string>()
   /** Those that stand in texts already: what an agent further out has redacted, or what a user has written. */
   readonly #foreign = new Set<string>()
+  /** Those that stand for a value that was a number where it was found. */
+  readonly #numbers = new Set<string>()
   readonly #counts = new Map<string, number>()
   readonly #find: Patterns.Finder
   readonly #prefix: string
@@ -62,18 +76,27 @@ class Placeholders {
     this.#others = others
   }
 
-  redact(text: string): string {
-    for (const [placeholder] of text.matchAll(placeholders)) {
+  redact(text: string, { isNumber = false, name }: Leaf = noLeaf): string {
+    for (const [placeholder] of text.matchAll(Patterns.placeholders)) {
       if (!this.#values.has(placeholder)) this.#foreign.add(placeholder)
     }
-    return this.#find(text, (name, value) => {
-      const known = this.#others?.placeholderOf(value) ?? this.placeholderOf(value)
-      if (known !== undefined) return known
-      const placeholder = this.#next(name)
-      this.#byValue.set(value, placeholder)
-      this.#values.set(placeholder, value)
-      return placeholder
-    })
+    if (name !== undefined && this.#find.isSecretField(name, text)) return this.#take("KEY", text, isNumber)
+    // Times and ids are numbers that can have the check digit of a card.
+    return this.#find.replace(text, (kind, value) =>
+      isNumber && kind === "CARD" && !/^[2-6]/.test(value) ? value : this.#take(kind, value, isNumber && value === text)
+    )
+  }
+
+  #take(kind: string, found: string, isNumber: boolean): string {
+    // A part of it can have been replaced before.
+    const value = found.replace(Patterns.placeholders, (one) => this.#values.get(one) ?? one)
+    const known = this.#others?.placeholderOf(value) ?? this.placeholderOf(value)
+    if (known !== undefined) return known
+    const placeholder = this.#next(kind)
+    this.#byValue.set(value, placeholder)
+    this.#values.set(placeholder, value)
+    if (isNumber) this.#numbers.add(placeholder)
+    return placeholder
   }
 
   #next(name: string): string {
@@ -91,6 +114,10 @@ class Placeholders {
 
   valueOf(placeholder: string): string | undefined {
     return this.#values.get(placeholder)
+  }
+
+  isNumber(placeholder: string): boolean {
+    return this.#numbers.has(placeholder)
   }
 }
 
@@ -111,9 +138,12 @@ class Texts {
     this.#added = new Placeholders(find, "ADDED_", this.#conversation)
   }
 
-  restore(text: string): string {
+  /** The text with its values; a placeholder alone that stands for a number is that number. */
+  restore(text: string): string | number {
     const all = [this.#conversation, this.#system, this.#added]
-    return text.replace(placeholders, (one) => {
+    const number = all.find((some) => some.isNumber(text))
+    if (number !== undefined) return Number(number.valueOf(text))
+    return text.replace(Patterns.placeholders, (one) => {
       for (const some of all) {
         const value = some.valueOf(one)
         if (value !== undefined) return value
@@ -125,12 +155,14 @@ class Texts {
   /** The same for the same message, so that what was sent stays as it was. */
   readonly message = memoize((given: Prompt.Message): Prompt.Message => {
     const texts = given.role === "system" ? this.#system : this.#conversation
-    const message = redacted(given, (text) => texts.redact(text))
+    const message = redacted(given, (text, leaf) => texts.redact(text, leaf))
     this.#sent.add(message)
     return message
   })
 
-  readonly #addedMessage = memoize((given: Prompt.Message) => redacted(given, (text) => this.#added.redact(text)))
+  readonly #addedMessage = memoize((given: Prompt.Message) =>
+    redacted(given, (text, leaf) => this.#added.redact(text, leaf))
+  )
 
   /** The prompt as it leaves, with what middleware further in has added. */
   leaving(prompt: Prompt.Prompt): Prompt.Prompt {
@@ -205,22 +237,30 @@ const finderOf = (options: Options): Patterns.Finder => {
   return Patterns.finder({ secrets, kinds: options.kinds ?? kinds, patterns: options.patterns ?? {} })
 }
 
-/** A JSON value with other texts, names of fields included. The same value where none is another. */
-const mapTexts = (value: Schema.Json, change: (text: string) => string): Schema.Json => {
-  if (typeof value === "string") return change(value)
+/** Gives what stands in the place of a text; data is given its place too. */
+type Change<A = string> = (text: string, leaf?: Leaf) => A
+
+/** A JSON value with other texts and numbers, names of fields included. The same value where none is another. */
+const mapTexts = (value: Schema.Json, change: Change<string | number>, name?: string): Schema.Json => {
+  if (typeof value === "string") return change(value, { name })
+  if (typeof value === "number") {
+    const text = String(value)
+    const changed = change(text, { name, isNumber: true })
+    return changed === text ? value : changed
+  }
   if (Array.isArray(value)) {
-    const items = value.map((item: Schema.Json) => mapTexts(item, change))
+    const items = value.map((item: Schema.Json) => mapTexts(item, change, name))
     return items.every((item, at) => item === value[at]) ? value : items
   }
   if (!Predicate.isObject(value)) return value
   const entries = Object.entries(value as Schema.JsonObject)
-  const fields = entries.map(([key, item]) => [change(key), mapTexts(item!, change)] as const)
+  const fields = entries.map(([key, item]) => [String(change(key)), mapTexts(item!, change, key)] as const)
   const isSame = fields.every(([key, item], at) => key === entries[at]![0] && item === entries[at]![1])
   return isSame ? value : Object.fromEntries(fields)
 }
 
 /** The parts, with neighbouring texts as one where something to be replaced stands across them: a model answers in pieces. */
-const joined = (parts: ReadonlyArray<Prompt.Part>, change: (text: string) => string): ReadonlyArray<Prompt.Part> => {
+const joined = (parts: ReadonlyArray<Prompt.Part>, change: Change): ReadonlyArray<Prompt.Part> => {
   const out: Array<Prompt.Part> = []
   for (let at = 0; at < parts.length;) {
     const texts: Array<Prompt.TextPart> = []
@@ -236,7 +276,7 @@ const joined = (parts: ReadonlyArray<Prompt.Part>, change: (text: string) => str
 }
 
 /** A result with other texts, also in the form that the model is shown, which can have texts of its own. */
-const redactedResult = (part: Prompt.ToolResultPart, change: (text: string) => string): Prompt.ToolResultPart => {
+const redactedResult = (part: Prompt.ToolResultPart, change: Change): Prompt.ToolResultPart => {
   const given = toJson(part.result)
   const result = mapTexts(given, change)
   const modelOutput = part.modelOutput?.map((one) => {
@@ -250,7 +290,7 @@ const redactedResult = (part: Prompt.ToolResultPart, change: (text: string) => s
 }
 
 /** The message with other texts. Reasoning stays: providers insist on it, and it is the model's own. */
-const redacted = (message: Prompt.Message, change: (text: string) => string): Prompt.Message => {
+const redacted = (message: Prompt.Message, change: Change): Prompt.Message => {
   const { options } = message
   if (message.role === "system") {
     const content = change(message.content)

@@ -315,6 +315,95 @@ describe("a redaction", () => {
     }).pipe(Effect.provide(TestModel.layer(["done"])))
   )
 
+  it.effect("takes out card numbers that are numbers, and puts them back as numbers", () =>
+    Effect.gen(function* () {
+      const paid: Array<unknown> = []
+      const find = AgentTool.fromFunction("find", {
+        description: "Finds",
+        // The time has the check digit of a card.
+        execute: () => ({ card: 4111111111111111, at: 1700000000003, pin: 73316841, count: 3 })
+      })
+      const pay = AgentTool.fromFunction("pay", {
+        description: "Pays",
+        parameters: Schema.Struct({ card: Schema.Finite }),
+        execute: ({ card }) => paid.push(card)
+      })
+      const guard = redaction({ restore: true, secrets: ["73316841"] })
+      yield* Agent.make("agent", { middleware: [guard], tools: [find, pay] }).run("go")
+      assert.deepStrictEqual(paid, [4111111111111111])
+      for (const { prompt } of (yield* calls).slice(1)) {
+        const all = sent(prompt).join("")
+        assert.include(all, '{"card":"[CARD_1]","at":1700000000003,"pin":"[SECRET_1]","count":3}')
+        assert.notInclude(all, "4111111111111111")
+      }
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([TestModel.toolCall("find", {}), TestModel.toolCall("pay", { card: "[CARD_1]" }), "done"])
+      )
+    )
+  )
+
+  for (const kinds of [undefined, ["email"]] as const) {
+    it.effect(
+      `${kinds === undefined ? "takes out" : "leaves, without the kind of keys,"} what stands under a secret name`,
+      () =>
+        Effect.gen(function* () {
+          const connect = AgentTool.fromFunction("connect", {
+            description: "Connects",
+            execute: () => ({
+              apiKey: "blue-whale",
+              headers: { authorization: "Digest whale", "set-cookie": ["id=whale", "b=whale"] },
+              otp: 4815162342,
+              log: '{"client_secret":"whale"}',
+              nextPageToken: "page two",
+              token_type: "Bearer"
+            })
+          })
+          yield* Agent.make("agent", { middleware: [redaction({ kinds })], tools: [connect] }).run("go")
+          const all = sent((yield* calls)[1]!.prompt).join("")
+          assert.include(all, '"nextPageToken":"page two","token_type":"Bearer"')
+          const isSent = kinds !== undefined
+          assert.strictEqual(all.includes("whale"), isSent)
+          assert.strictEqual(all.includes("4815162342"), isSent)
+        }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("connect", {}), "done"])))
+    )
+  }
+
+  it.effect("takes out the keys that errors and tapes have taken out of them", () =>
+    Effect.gen(function* () {
+      const keys = ["sk_live_0123456789abcdefgh", "gsk_0123456789abcdefghijklm", "xai-0123456789abcdefghijklm"]
+      yield* agentOf().run(`Use ${keys.join(" or ")} at https://ada:passw0rd@example.com.`)
+      const [, asked] = sent((yield* calls)[0]!.prompt)
+      assert.include(asked, "Use [KEY_1] or [KEY_2] or [KEY_3] at https://[KEY_4]@example.com.")
+    }).pipe(Effect.provide(TestModel.layer(["done"])))
+  )
+
+  it.effect("has a memory keep values where its tool is named, and placeholders otherwise", () =>
+    Effect.gen(function* () {
+      for (const [restore, kept] of [
+        [["remember"], "ada@example.com"],
+        [false, "[EMAIL_1]"]
+      ] as const) {
+        const agent = Agent.make("agent", {
+          middleware: [redaction({ restore })],
+          tools: Memory.tools({ namespace: "user" })
+        })
+        yield* agent.run("I am ada@example.com.")
+        assert.strictEqual((yield* Memory.get("mail", { namespace: "user" }))?.text, kept)
+      }
+    }).pipe(
+      Effect.provide([
+        MemoryStore.layerMemory,
+        TestModel.layer([
+          TestModel.toolCall("remember", { key: "mail", text: "[EMAIL_1]" }),
+          "done",
+          TestModel.toolCall("remember", { key: "mail", text: "[EMAIL_1]" }),
+          "done"
+        ])
+      ])
+    )
+  )
+
   it.effect("is refused for what cannot be redacted, without saying the secret", () =>
     Effect.sync(() => {
       assert.throws(() => Redaction.make({ secrets: ["abc"] }), /a secret is shorter than 4 characters/)

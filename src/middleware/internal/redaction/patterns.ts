@@ -1,8 +1,17 @@
 /** Finds secrets and personal data in texts. All patterns take time in proportion to the text. */
 import * as Regex from "effect/RegExp"
+import * as Scrubber from "../../../internal/scrubber.ts"
 
-/** Replaces what it finds in a text, by the name of its kind and its value. */
-export type Finder = (text: string, replace: (name: string, value: string) => string) => string
+/** Gives what stands in the place of a value, by the name of its kind. */
+export type Replace = (name: string, value: string) => string
+
+/** Finds what is not to be sent. */
+export interface Finder {
+  /** The text, with what is found in it replaced. */
+  readonly replace: (text: string, replace: Replace) => string
+  /** Whether the whole value of a field is secret, by its name. */
+  readonly isSecretField: (name: string, value: string) => boolean
+}
 
 interface Form {
   readonly name: string
@@ -41,17 +50,6 @@ const isPhone = (text: string): boolean => {
 }
 
 const forms: Readonly<Record<string, ReadonlyArray<Form>>> = {
-  key: [
-    {
-      name: "KEY",
-      pattern:
-        /\b(?:sk-(?:ant-|proj-|or-v1-)?[A-Za-z0-9_-]{16,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_[A-Za-z0-9_]{20,200}|xox[abposr]-[A-Za-z0-9-]{10,200}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|glpat-[A-Za-z0-9_-]{20,100}|npm_[A-Za-z0-9]{30,100}|hf_[A-Za-z0-9]{30,100}|eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{8,4000})/g
-    },
-    {
-      name: "KEY",
-      pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s]{1,10000}-----END [A-Z ]{0,30}PRIVATE KEY-----/g
-    }
-  ],
   email: [
     {
       name: "EMAIL",
@@ -72,7 +70,26 @@ const forms: Readonly<Record<string, ReadonlyArray<Form>>> = {
 
 const nameOf = (text: string): string => text.toUpperCase().replace(/[^A-Z0-9]+/g, "_") || "VALUE"
 
-/** Makes a finder. Secrets go first, and then the forms in their order. */
+/** A placeholder, or a text that looks like one. */
+export const placeholders = /\[[A-Z0-9_]+_\d+\]/g
+const isPlaceholder = (text: string): boolean => text.replace(placeholders, "") === ""
+
+const scrubber = Scrubber.make()
+
+/** Replaces what looks like a key, and what stands next to a name that says so. */
+const replaceKeys = (text: string, replace: Replace): string => {
+  let safe = ""
+  let done = 0
+  for (const [from, to] of scrubber.find(text)) {
+    const value = text.slice(from, to)
+    if (isPlaceholder(value)) continue
+    safe += text.slice(done, from) + replace("KEY", value)
+    done = to
+  }
+  return safe + text.slice(done)
+}
+
+/** Makes a finder. Secrets go first, then the patterns of the program, keys, and the other forms in their order. */
 export const finder = (options: {
   readonly secrets: ReadonlyArray<string>
   readonly kinds: ReadonlyArray<string>
@@ -86,13 +103,23 @@ export const finder = (options: {
     const flags = new Set(`${pattern.flags}g`.replace("y", ""))
     all.push({ name: nameOf(name), pattern: new RegExp(pattern, [...flags].join("")) })
   }
-  for (const kind of ["key", "email", "iban", "card", "phone"]) {
-    if (options.kinds.includes(kind)) all.push(...forms[kind]!)
+  const others: Array<Form> = []
+  for (const kind of ["email", "iban", "card", "phone"]) {
+    if (options.kinds.includes(kind)) others.push(...forms[kind]!)
   }
-  return (text, replace) =>
-    all.reduce(
-      (rest, { isFit, name, pattern }) =>
-        rest.replace(pattern, (value) => (isFit?.(value) === false ? value : replace(name, value))),
-      text
-    )
+  const hasKeys = options.kinds.includes("key")
+  return {
+    replace: (text, replace) => {
+      const rest = replaceForms(all, text, replace)
+      return replaceForms(others, hasKeys ? replaceKeys(rest, replace) : rest, replace)
+    },
+    isSecretField: (name, value) => hasKeys && !isPlaceholder(value) && Scrubber.isSecretField(name, value)
+  }
 }
+
+const replaceForms = (forms: ReadonlyArray<Form>, text: string, replace: Replace): string =>
+  forms.reduce(
+    (rest, { isFit, name, pattern }) =>
+      rest.replace(pattern, (value) => (isFit?.(value) === false ? value : replace(name, value))),
+    text
+  )

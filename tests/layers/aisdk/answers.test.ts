@@ -3,7 +3,7 @@ import { createAnthropic } from "@ai-sdk/anthropic"
 import { createGoogle } from "@ai-sdk/google"
 import type { LanguageModelV4 } from "@ai-sdk/provider"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Logger, Schema, Stream } from "effect"
 import { LanguageModel, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, AiSdk, Fallback, type RunEvent, TestModel } from "troupe"
 import { json, serve, sse } from "../../support/wire.ts"
@@ -339,6 +339,39 @@ describe("AiSdk", () => {
       assert.strictEqual(yield* Effect.provide(plain, AiSdk.layer(model)), "Hi")
       const other = Fallback.layer([AiSdk.layer(model), TestModel.layer(["I have thought."])])
       assert.strictEqual(yield* Effect.provide(ask, other), "I have thought.")
+    })
+  )
+
+  it.live("says of a part of a kind that it does not know that it is left out", () =>
+    Effect.gen(function* () {
+      const said: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => void said.push(String(message)))])
+      const { model } = fake([{ type: "hologram" }, { type: "text", text: "Hi" }])
+      const asked = Agent.make("a", {}).run("x")
+      assert.strictEqual(yield* Effect.provide(asked, [AiSdk.layer(model), logger]), "Hi")
+      assert.deepStrictEqual(said, ['fake: unsupported the part "hologram" of an answer, which is left out'])
+    })
+  )
+
+  it.live("fails the call, and not the program, for a file that is not base64", () =>
+    Effect.gen(function* () {
+      const { model } = fake([{ type: "file", mediaType: "image/png", data: { type: "data", data: "!!" } }])
+      const error = yield* Effect.flip(Agent.make("a", { retry: "none" }).run("x")).pipe(
+        Effect.provide(AiSdk.layer(model))
+      )
+      assert.match(error.message, /a file of it \(image\/png\) is not base64/)
+    })
+  )
+
+  it.live("takes a usage with nothing in it for none, though the package counts zero", () =>
+    Effect.gen(function* () {
+      const usage = { inputTokens: { total: 0, noCache: 0 }, outputTokens: { total: 0 }, raw: {} }
+      const { model } = fake([{ type: "text", text: "Hi" }], { usage })
+      const result = yield* Agent.make("a", {})
+        .result("x")
+        .pipe(Effect.provide(AiSdk.layer(model)))
+      assert.strictEqual(result.usage.inputTokens.total, undefined)
+      assert.strictEqual(result.usage.outputTokens.total, undefined)
     })
   )
 

@@ -262,6 +262,22 @@ describe("Chat Completions", () => {
     })
   )
 
+  it.live("keeps thoughts apart by the tag that Google has for them, and that tag of others as text", () =>
+    Effect.gen(function* () {
+      const said = "<thought>hm</thought>\nHi"
+      const message = { role: "assistant", content: said }
+      const transport = () => Promise.resolve(Response.json({ choices: [{ message, finish_reason: "stop" }] }))
+      for (const [host, thought, text] of [
+        ["generativelanguage.googleapis.com", "hm", "Hi"],
+        ["example.com", undefined, said]
+      ] as const) {
+        const model = OpenAi.layer({ model: "m", baseUrl: `https://${host}`, apiKey: Redacted.make("k"), transport })
+        const answer = yield* LanguageModel.generateText({ prompt: "go" }).pipe(Effect.provide(model))
+        assert.deepStrictEqual([answer.reasoningText, answer.text], [thought, text])
+      }
+    })
+  )
+
   it.live("sets options around a stream as around an effect, the inner ones over the outer", () =>
     Effect.gen(function* () {
       const server = yield* Server.make([Server.text("ok")])

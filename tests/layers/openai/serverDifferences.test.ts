@@ -78,6 +78,74 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
       })
 
     describe(`${edge}:`, () => {
+      it.effect("calls whose id is the word null, each as a call of its own", () =>
+        Effect.gen(function* () {
+          const fn = { name: "look", arguments: '{"at":"a"}' }
+          for (const form of forms) {
+            const calls = [0, 1].map((index) => ({ index, id: "null", function: fn }))
+            const parts = yield* read("chat", form, chat(form, { tool_calls: calls }, "tool_calls"))
+            assert.deepStrictEqual(params(parts), [{ at: "a" }, { at: "a" }])
+            assert.isFalse(parts.some((part) => "id" in part && part.id === "null"))
+          }
+        })
+      )
+
+      it.effect("a call without a list around it, or without a function in it", () =>
+        Effect.gen(function* () {
+          const fn = { name: "look", arguments: '{"at":"a"}' }
+          for (const form of forms) {
+            for (const tool_calls of [{ index: 0, id: "c1", function: fn }, [{ index: 0, id: "c1", ...fn }]]) {
+              const parts = yield* read("chat", form, chat(form, { tool_calls }, "tool_calls"))
+              assert.deepStrictEqual(params(parts), [{ at: "a" }])
+            }
+          }
+        })
+      )
+
+      it.effect("content that is one part, and pictures by their address", () =>
+        Effect.gen(function* () {
+          const image_url = { url: "https://example.com/a.png" }
+          for (const form of forms) {
+            const message = { content: { type: "text", text: "Hi" }, images: [{ type: "image_url", image_url }] }
+            const parts = yield* read("chat", form, chat(form, message))
+            assert.strictEqual(texts(parts), "Hi")
+            const source = parts.find((part) => part.type === "source")
+            assert.deepInclude(source, { sourceType: "url", url: "https://example.com/a.png" })
+          }
+        })
+      )
+
+      it.effect("an error that stands in a field of Groq's, in its words", () =>
+        Effect.gen(function* () {
+          const raw = data(delta({ content: "Hi" }), { id: "c1", choices: [], x_groq: { error: "over_capacity" } })
+          const error = yield* fail("chat", "stream", { raw })
+          assert.strictEqual(error.reason._tag, "InternalProviderError")
+          assert.include(error.message, "over_capacity")
+        })
+      )
+
+      it.effect("pictures in base64 of any form, and an answer without one that cannot be read", () =>
+        Effect.gen(function* () {
+          const message = { type: "message", id: "m", content: [{ type: "output_text", text: "Hi" }] }
+          const files = (parts: ReadonlyArray<Part>) =>
+            parts.flatMap((part) => (part.type === "file" ? [part.data] : []))
+          for (const form of forms) {
+            for (const [given, data] of [
+              ["AQ\nID", "AQID"],
+              ["data:image/png;base64,AQI", "AQI="],
+              ["!!", undefined]
+            ] as const) {
+              const drawn = { type: "image_generation_call", id: "ig", result: given }
+              const parts = yield* read("responses", form, responses(form, [drawn, message]))
+              assert.deepStrictEqual([files(parts), texts(parts)], [data === undefined ? [] : [data], "Hi"])
+            }
+            const image_url = { url: "data:image/png;base64,!!" }
+            const parts = yield* read("chat", form, chat(form, { content: "Hi", images: [{ image_url }] }))
+            assert.deepStrictEqual([files(parts), texts(parts)], [[], "Hi"])
+          }
+        })
+      )
+
       it.effect("reasoning that must come back with the calls it led to, by the name it came under", () =>
         Effect.gen(function* () {
           for (const form of forms) {

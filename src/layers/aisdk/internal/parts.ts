@@ -4,13 +4,15 @@ import type {
   LanguageModelV4FinishReason,
   LanguageModelV4StreamPart,
   LanguageModelV4Usage,
-  SharedV4ProviderMetadata
+  SharedV4ProviderMetadata,
+  SharedV4Warning
 } from "@ai-sdk/provider"
 import * as Base64 from "effect/encoding/Base64"
 import type * as Response from "effect/ai/Response"
+import { answeredBase64 } from "../../internal/model/files.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { parse, parseAll, unreadable } from "../../internal/model/toolArguments.ts"
-import { number } from "../../internal/model/wire.ts"
+import { isFields, number } from "../../internal/model/wire.ts"
 import { tagged, thought } from "./tags.ts"
 
 /** The parameters of a call of ours, in each form in which servers write them. Several calls in one text stay a text. */
@@ -63,12 +65,16 @@ export const chatReason = (raw: string | undefined): LanguageModelV4FinishReason
 export const isOwnCall = (part: { readonly type: string; readonly providerExecuted?: boolean | undefined }): boolean =>
   part.type === "tool-call" && part.providerExecuted !== true
 
+/** Packages make zeros of what a server has not counted. */
+const counted = (usage: LanguageModelV4Usage | undefined): LanguageModelV4Usage | undefined =>
+  isFields(usage?.raw) && Object.keys(usage.raw).length === 0 ? undefined : usage
+
 /** The part that ends an answer. */
 export const finish = (
   reason: Response.FinishReason,
   usage: LanguageModelV4Usage | undefined
 ): Response.FinishPartEncoded => {
-  const { inputTokens, outputTokens, raw } = usage ?? {}
+  const { inputTokens, outputTokens, raw } = counted(usage) ?? {}
   const total = number(inputTokens, "total")
   // DeepSeek has a name of its own for it.
   const hits = number(raw, "prompt_cache_hit_tokens")
@@ -164,7 +170,8 @@ const fileOf = (
     const url = data.url.href
     return [{ type: "source", sourceType: "url", id: url, url, title: `${mediaType} file` }]
   }
-  const base64 = typeof data.data === "string" ? data.data.replace(/\s+/g, "") : Base64.encode(data.data)
+  const base64 = typeof data.data === "string" ? answeredBase64(data.data) : Base64.encode(data.data)
+  if (base64 === undefined) throw new Error(`a file of it (${mediaType}) is not base64`)
   return [{ type: "file", mediaType, data: base64, ...own }]
 }
 
@@ -179,6 +186,34 @@ const sourceOf = (
   const named = filename === undefined ? {} : { fileName: filename }
   return [{ type: "source", sourceType: "document", id, mediaType, title, ...named }]
 }
+
+const known: ReadonlySet<string> = new Set<LanguageModelV4Content["type"] | LanguageModelV4StreamPart["type"]>([
+  "text",
+  "reasoning",
+  "custom",
+  "tool-call",
+  "tool-result",
+  "file",
+  "reasoning-file",
+  "source",
+  "tool-approval-request",
+  "text-start",
+  "text-delta",
+  "text-end",
+  "reasoning-start",
+  "reasoning-delta",
+  "reasoning-end",
+  "tool-input-start",
+  "tool-input-delta",
+  "tool-input-end",
+  "response-metadata"
+])
+
+/** The warning about a part of a kind that is not known here, as a later version of the interface may have it. */
+export const unreadIn = ({ type }: { readonly type: string }): ReadonlyArray<SharedV4Warning> =>
+  known.has(type)
+    ? []
+    : [{ type: "unsupported", feature: `the part ${JSON.stringify(type)} of an answer, which is left out` }]
 
 /** Kinds that only tell how an answer goes. */
 const isNotice = (kind: string): boolean => kind.endsWith(".message_start")

@@ -46,6 +46,12 @@ export const whole = (
 ): Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError> =>
   asked(timeout, (abortSignal) => model.doGenerate({ ...options, abortSignal })).pipe(
     Effect.tap((result) => warn(result.warnings ?? [], options)),
+    Effect.tap((result) =>
+      Effect.flatMap(
+        reading(() => result.content.flatMap(Parts.unreadIn)),
+        (unread) => warn(unread, options)
+      )
+    ),
     Effect.flatMap((result) =>
       reading(() => {
         const parts = partsOf(result, model.provider, isTyped)

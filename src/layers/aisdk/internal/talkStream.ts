@@ -111,7 +111,9 @@ class Incoming {
         return this.#finish(part)
       default:
         this.#isCalling ||= Parts.isOwnCall(part)
-        return this.#read(this.#raw.named(part))
+        return Parts.unreadIn(part).length === 0
+          ? this.#read(this.#raw.named(part))
+          : Effect.as(this.#callee.warn(Parts.unreadIn(part), this.#options), [])
     }
   }
 

@@ -51,6 +51,13 @@ export const locate = ({ data: given, mediaType: type }: Prompt.FilePart): Locat
 /** Base64 often comes in lines, which no server takes. */
 const inOneLine = (base64: string): string => base64.replace(/\s+/g, "")
 
+/** Base64 of a file that a model gives, which may be in lines, without its end or in a `data:` URL; `undefined` for what is not base64. */
+export const answeredBase64 = (given: string): string | undefined => {
+  const text = inOneLine(given.replace(/^data:[^,]*;base64,/i, ""))
+  const padded = text.padEnd(Math.ceil(text.length / 4) * 4, "=")
+  return padded !== "" && Result.isSuccess(Base64.decode(padded)) ? padded : undefined
+}
+
 /** The bytes of a file; `undefined` for an address, and for what is not base64. */
 export const bytesOf = ({ data }: Located): Uint8Array | undefined =>
   typeof data === "string" ? Result.getOrUndefined(Base64.decode(data)) : data

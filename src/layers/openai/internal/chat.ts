@@ -14,7 +14,7 @@ import {
   Lacking,
   Unsupported
 } from "../../internal/model/problems.ts"
-import { inWords } from "../../internal/model/files.ts"
+import { answeredBase64, inWords } from "../../internal/model/files.ts"
 import * as Files from "./files.ts"
 import type { LeftOut } from "./decoding.ts"
 import { type CallOptions, chatFields, type Server } from "./options.ts"
@@ -289,6 +289,12 @@ export const usageOf = (usage: unknown) => {
 const saysUsage = (owner: unknown): owner is { readonly usage: Fields } =>
   isFields(owner) && isFields(owner["usage"]) && Object.keys(owner["usage"]).length > 0
 
+/** Groq's own word for why a stream was given up. */
+export const errorOfVendor = (chunk: Fields): Problem | undefined => {
+  const vendor = chunk["x_groq"]
+  return isFields(vendor) ? errorIn(vendor) : undefined
+}
+
 /** The usage of an answer or a chunk: alongside its choices, in one of them, or under a name of one vendor's. */
 export const usageIn = (answer: Fields): Fields | undefined => {
   if (saysUsage(answer)) return answer["usage"]
@@ -392,7 +398,7 @@ const contentParts = (
   if (details !== undefined) parts.push({ type: "reasoning", text: "", metadata: details })
   const content = contentOf(message, leftOut)
   if (content.thought !== "") parts.push({ type: "reasoning", text: content.thought })
-  const said = split(content.text)
+  const said = split(content.text, serverAt(host).thoughtTag)
   if (said.reasoning !== "") parts.push({ type: "reasoning", text: said.reasoning })
   if (said.text !== "") parts.push({ type: "text", text: said.text })
   return [...parts, ...content.files]
@@ -403,12 +409,12 @@ const callsOf = (message: Fields, host: string): ReadonlyArray<RawCall> | Proble
   const calls: Array<RawCall> = []
   for (const call of toolCallsOf(message)) {
     if (call === null || (isFields(call) && Object.keys(call).length === 0)) continue
-    const fn = isFields(call) ? call["function"] : undefined
-    if (!isFields(call) || !isFields(fn)) {
+    const fn = isFields(call) ? functionOf(call) : undefined
+    if (!isFields(call) || fn === undefined) {
       return malformed(`a tool call of the server's answer has no function: ${quote(call)}`)
     }
     calls.push({
-      given: text(call, "id"),
+      given: callIdIn(call),
       name: text(fn, "name") ?? "",
       arguments: fn["arguments"],
       metadata: callMetadata(call, host)
@@ -417,9 +423,20 @@ const callsOf = (message: Fields, host: string): ReadonlyArray<RawCall> | Proble
   return distinctCalls(calls)
 }
 
-/** The list of calls of a message or a delta; a call in the older form is a list of one. */
+/** The function that a call names, which some servers write into the call itself. */
+export const functionOf = (call: Fields): Fields | undefined =>
+  isFields(call["function"]) ? call["function"] : "name" in call || "arguments" in call ? call : undefined
+
+/** The id of a call. Mistral writes the word `null` where there is none. */
+export const callIdIn = (call: Fields): string | undefined => {
+  const id = text(call, "id")
+  return id === "null" ? undefined : id
+}
+
+/** The list of calls of a message or a delta; a single call, or one in the older form, is a list of one. */
 export const toolCallsOf = (message: Fields): ReadonlyArray<unknown> => {
-  const calls = list(message, "tool_calls")
+  const { tool_calls: given } = message
+  const calls = isFields(given) ? [given] : list(message, "tool_calls")
   const older = message["function_call"]
   return calls.length === 0 && isFields(older) && text(older, "name") !== undefined ? [{ function: older }] : calls
 }
@@ -432,9 +449,11 @@ const idParts = (calls: ReadonlyArray<RawCall>, newId: () => string): ReadonlyAr
 /** The parts of `content`: text, and in lists also thoughts and pictures. Spoken answers have their words in another field. */
 export const contentOf = (message: Fields, leftOut: LeftOut) => {
   const { content } = message
-  const found = { text: "", thought: "", files: filesOf(list(message, "images")) }
+  const images = list(message, "images")
+  const found = { text: "", thought: "", files: filesOf(images) }
+  if (found.files.length < images.length) leftOut("image")
   if (typeof content === "string") found.text = content
-  for (const part of Array.isArray(content) ? content : []) {
+  for (const part of Array.isArray(content) ? content : [content]) {
     if (!isFields(part)) continue
     const files = filesOf([part])
     const said = given(part, "text") ?? given(part, "refusal")
@@ -463,8 +482,11 @@ const filesOf = (parts: ReadonlyArray<unknown>): Array<Response.FilePartEncoded 
     const image = isFields(part) ? part["image_url"] : undefined
     const url = isFields(image) ? image["url"] : image
     if (typeof url !== "string") return []
-    const [, mediaType, data] = /^data:([^;,]+);base64,(.*)$/s.exec(url) ?? []
-    if (mediaType !== undefined && data !== undefined) return [{ type: "file", mediaType, data }]
+    const [data, mediaType] = /^data:([^;,]+);base64,.*$/s.exec(url) ?? []
+    if (data !== undefined && mediaType !== undefined) {
+      const base64 = answeredBase64(data)
+      return base64 === undefined ? [] : [{ type: "file", mediaType, data: base64 }]
+    }
     const isAddress = /^https?:/i.test(url) && URL.canParse(url)
     return isAddress ? [{ type: "source", sourceType: "url", id: url, url, title: "image" }] : []
   })

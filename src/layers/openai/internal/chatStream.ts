@@ -1,10 +1,13 @@
 /** The Chat Completions API's streams: parts made of chunks as they come. */
 import type * as Response from "effect/ai/Response"
 import {
+  callIdIn,
   callMetadata,
   contentOf,
   detailsOf,
+  errorOfVendor,
   finishOf,
+  functionOf,
   noChoice,
   reasoningOf,
   toolCallsOf,
@@ -14,6 +17,7 @@ import {
 import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "../../internal/model/problems.ts"
 import type { LeftOut } from "./decoding.ts"
 import { ChunkParser, TextChunk } from "./textChunks.ts"
+import { serverAt } from "./servers.ts"
 import { Thinking } from "./thinkTags.ts"
 import { Blocks } from "../../internal/model/blocks.ts"
 import { ArgumentDeltas } from "../../internal/model/argumentDeltas.ts"
@@ -51,7 +55,7 @@ export class StreamDecoder {
   readonly #newId: () => string
   readonly #idOf: (given: string | undefined) => string
   readonly #chunks = new ChunkParser()
-  readonly #thinking = new Thinking()
+  readonly #thinking: Thinking
   readonly #blocks = new Blocks()
   readonly #calls: Array<OpenCall> = []
   readonly #details: Array<unknown> = []
@@ -79,6 +83,7 @@ export class StreamDecoder {
     this.#leftOut = leftOut
     this.#host = host
     this.#newId = newId
+    this.#thinking = new Thinking(serverAt(host).thoughtTag)
     this.#idOf = callIds(newId)
   }
 
@@ -98,7 +103,7 @@ export class StreamDecoder {
     }
     if (saysNothing(chunk)) return []
     if (!isFields(chunk)) return malformed(`the server sent a chunk that is not an object: ${quote(chunk)}`)
-    const failure = errorIn(chunk)
+    const failure = errorIn(chunk) ?? errorOfVendor(chunk)
     if (failure !== undefined) return failure
     this.#usage = usageIn(chunk) ?? this.#usage
     // Servers written in Go say null for an empty list.
@@ -169,7 +174,7 @@ export class StreamDecoder {
     }
     out.push(...sourcesOf(list(delta, "annotations"), this.#newId))
     const older = delta["function_call"]
-    const calls = isFields(older) && list(delta, "tool_calls").length === 0 ? [{ index: 0, function: older }] : []
+    const calls = isFields(older) && saysNothing(delta["tool_calls"]) ? [{ index: 0, function: older }] : []
     for (const call of calls.length > 0 ? calls : toolCallsOf(delta)) {
       if (saysNothing(call)) continue
       if (!isFields(call)) return malformed(`the server sent a tool call that is not an object: ${quote(call)}`)
@@ -199,8 +204,8 @@ export class StreamDecoder {
   }
 
   #call(fragment: Fields, out: Parts): void {
-    const fn = isFields(fragment["function"]) ? fragment["function"] : {}
-    const given = text(fragment, "id")
+    const fn = functionOf(fragment) ?? {}
+    const given = callIdIn(fragment)
     const name = text(fn, "name")
     const delta = textOfArguments(fn["arguments"])
     const index = typeof fragment["index"] === "number" ? fragment["index"] : undefined

@@ -12,7 +12,7 @@ import {
   quote,
   Unsupported
 } from "../../internal/model/problems.ts"
-import { inWords, knownType } from "../../internal/model/files.ts"
+import { answeredBase64, inWords, knownType } from "../../internal/model/files.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields, type Server } from "./options.ts"
 import * as OwnTools from "./ownTools.ts"
@@ -351,13 +351,15 @@ export const extraReader = (newId: () => string, host: string): ((item: Fields) 
   return (item) => [...searched(item), ...extrasOf(item, newId, host)]
 }
 
+const imageIn = (item: Fields): string | undefined => answeredBase64(text(item, "result") ?? "")
+
 const extrasOf = (
   item: Fields,
   newId: () => string,
   host: string
 ): ReadonlyArray<Response.UrlSourcePartEncoded | Response.FilePartEncoded> => {
   if (item["type"] === "image_generation_call") {
-    const data = text(item, "result")
+    const data = imageIn(item)
     if (data === undefined) return []
     const format = text(item, "output_format") ?? "png"
     const metadata = { openai: { server: host, itemId: text(item, "id") ?? null } }
@@ -375,6 +377,9 @@ const readItems =
 export const unreadIn = (item: Fields): string | undefined => {
   const type = text(item, "type") ?? ""
   if (!readItems.test(type)) return type
+  if (type === "image_generation_call") {
+    return text(item, "result") !== undefined && imageIn(item) === undefined ? type : undefined
+  }
   if (type !== "message") return undefined
   const part = list(item, "content").find(
     (one) => isFields(one) && text(one, "type") !== undefined && given(one, "text") === undefined && !("refusal" in one)

@@ -13,6 +13,8 @@ interface Known {
   readonly thinking?: ((tokens: number) => Readonly<Record<string, Schema.Json>>) | undefined
   /** How long the ids of calls are that the server takes back, where it insists on it: letters and digits. */
   readonly callIdLength?: number | undefined
+  /** The tag that thoughts stand in before a text. Default `think`. */
+  readonly thoughtTag?: string | undefined
 }
 
 /**
@@ -61,7 +63,8 @@ const known: ReadonlyArray<Known> = [
     // ai.google.dev/gemini-api/docs/openai#thinking.
     thinking: (tokens) => ({
       extra_body: { google: { thinking_config: { thinking_budget: tokens, include_thoughts: true } } }
-    })
+    }),
+    thoughtTag: "thought"
   },
   // openrouter.ai/docs/use-cases/reasoning-tokens.
   {

@@ -1,18 +1,22 @@
 /**
  * Reasoning that a server has left in the text: open models put it before the answer, between `<think>` and
- * `</think>`.
+ * `</think>`. Google has another name for the tag.
  */
-
-const opening = "<think>"
-const closing = "</think>"
 
 /** A piece of an answer, and what it is. */
 export type Piece = readonly [type: "text" | "reasoning", piece: string]
 
 /** Tells the pieces of one answer apart as they come. What may be a part of a tag is held back until that is known. */
 export class Thinking {
+  readonly #opening: string
+  readonly #closing: string
   #phase: "start" | "thinking" | "thought" | "text" = "start"
   #held = ""
+
+  constructor(tag = "think") {
+    this.#opening = `<${tag}>`
+    this.#closing = `</${tag}>`
+  }
 
   push(delta: string): ReadonlyArray<Piece> {
     if (this.#phase === "text") return [["text", delta]]
@@ -21,11 +25,11 @@ export class Thinking {
     switch (this.#phase) {
       case "start": {
         const begun = said.trimStart()
-        if (begun.startsWith(opening)) {
+        if (begun.startsWith(this.#opening)) {
           this.#phase = "thinking"
-          return this.push(begun.slice(opening.length))
+          return this.push(begun.slice(this.#opening.length))
         }
-        if (opening.startsWith(begun)) {
+        if (this.#opening.startsWith(begun)) {
           this.#held = said
           return []
         }
@@ -33,12 +37,12 @@ export class Thinking {
         return [["text", said]]
       }
       case "thinking": {
-        const end = said.indexOf(closing)
+        const end = said.indexOf(this.#closing)
         if (end >= 0) {
           this.#phase = "thought"
-          return [...pieces("reasoning", said.slice(0, end)), ...this.push(said.slice(end + closing.length))]
+          return [...pieces("reasoning", said.slice(0, end)), ...this.push(said.slice(end + this.#closing.length))]
         }
-        const sure = said.length - heldBack(said)
+        const sure = said.length - heldBack(said, this.#closing)
         this.#held = said.slice(sure)
         return pieces("reasoning", said.slice(0, sure))
       }
@@ -59,8 +63,8 @@ export class Thinking {
 }
 
 /** A whole answer, its reasoning and its text. */
-export const split = (said: string): { readonly reasoning: string; readonly text: string } => {
-  const thinking = new Thinking()
+export const split = (said: string, tag?: string): { readonly reasoning: string; readonly text: string } => {
+  const thinking = new Thinking(tag)
   const out = { reasoning: "", text: "" }
   for (const [type, piece] of [...thinking.push(said), ...thinking.end()]) out[type] += piece
   return out
@@ -69,7 +73,7 @@ export const split = (said: string): { readonly reasoning: string; readonly text
 const pieces = (type: Piece[0], piece: string): ReadonlyArray<Piece> => (piece === "" ? [] : [[type, piece]])
 
 /** How much of the end of a text may be the beginning of the closing tag. */
-const heldBack = (said: string): number => {
+const heldBack = (said: string, closing: string): number => {
   for (let length = Math.min(said.length, closing.length - 1); length > 0; length--) {
     if (closing.startsWith(said.slice(-length))) return length
   }

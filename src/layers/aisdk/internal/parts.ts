@@ -12,7 +12,7 @@ import type * as Response from "effect/ai/Response"
 import { answeredBase64 } from "../../internal/model/files.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { parse, parseAll, unreadable } from "../../internal/model/toolArguments.ts"
-import { isFields, number } from "../../internal/model/wire.ts"
+import { isFields, number, text } from "../../internal/model/wire.ts"
 import { tagged, thought } from "./tags.ts"
 
 /** The parameters of a call of ours, in each form in which servers write them. Several calls in one text stay a text. */
@@ -103,7 +103,8 @@ export const metadata = (
   given: { readonly id?: string; readonly modelId?: string; readonly timestamp?: Date } | undefined
 ): ReadonlyArray<Response.ResponseMetadataPartEncoded> => {
   if (given === undefined) return []
-  const { id, modelId, timestamp } = given
+  const { timestamp } = given
+  const [id, modelId] = [text(given, "id"), text(given, "modelId")]
   const isTime = timestamp instanceof Date && !Number.isNaN(timestamp.getTime())
   return [{ type: "response-metadata", id, modelId, ...(isTime ? { timestamp: timestamp.toISOString() } : {}) }]
 }

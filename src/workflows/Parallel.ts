@@ -16,7 +16,7 @@ import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
-import { isAsleep } from "../internal/sleep.ts"
+import { isAsleep, sleep } from "../internal/sleep.ts"
 import type { Structure } from "../internal/structure.ts"
 import type { Saved } from "../internal/suspension.ts"
 import { goOn } from "../internal/workflowSuspension.ts"
@@ -444,17 +444,21 @@ const hedged = <A, E, R>(
   Effect.suspend(() => {
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
+    // Where an attempt sleeps, those that have not begun sleep with it: they would only ask again.
+    const asleepWith = Deferred.makeUnsafe<never>()
     const entries = numbers.map((index): Group.Entry<A, E, R> => {
       // An attempt that sleeps, or waits, has not failed. Where all of them are interrupted, the next is so by the time it could begin.
       const failing = Effect.onError(attempt, (cause) =>
-        Effect.flatMap(Effect.andThen(moment(cause), isAsleep(Exit.failCause(cause))), (asleep) =>
-          asleep || isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
-        )
+        Effect.flatMap(Effect.andThen(moment(cause), isAsleep(Exit.failCause(cause))), (asleep) => {
+          if (asleep) return Effect.sync(() => Deferred.doneUnsafe(asleepWith, sleep))
+          return isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
+        })
       )
       if (index === 0) return [`${index + 1}`, failing]
       // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.
       const before = Effect.forEach(failures.slice(0, index), (one) => Deferred.await(one), { discard: true })
-      return [`${index + 1}`, failing, Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before)]
+      const begins = Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before)
+      return [`${index + 1}`, failing, Effect.raceFirst(begins, Deferred.await(asleepWith))]
     })
     return waits(Group.first(entries, { name, concurrency: "unbounded", state }))
   })

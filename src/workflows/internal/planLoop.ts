@@ -5,10 +5,12 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Schemas from "../../internal/runnerSchemas.ts"
+import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { toJson } from "../../internal/json.ts"
 import { withInterruptFailures } from "../../internal/interruptFailures.ts"
 import { isPassedOn } from "../../internal/resumption.ts"
@@ -263,18 +265,21 @@ const entriesOf = (
     })
     const waiting = Effect.forEach(before, (one) => Deferred.await(one), { discard: true })
     const all = Effect.andThen(waiting, Semaphore.withPermits(places, 1, noting))
-    return [
-      step.id,
-      Effect.matchEffect(all, {
-        onSuccess: () => Deferred.succeed(signal, undefined),
-        // A step that depends on one that waits does not begin, and waits with it.
-        onFailure: (error) =>
-          error instanceof RunSuspended
-            ? Effect.andThen(Deferred.fail(signal, error), Effect.fail(error))
-            : Effect.fail(error)
-      })
-    ]
+    return [step.id, Effect.onExit(all, (exit) => over(signal, exit))]
   })
+}
+
+/** Lets the steps that depend on one go on. One that waits, or sleeps, lets them wait or sleep with it: they do not begin. */
+const over = (
+  signal: Deferred.Deferred<void, RunSuspended>,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<unknown> => {
+  if (Exit.isSuccess(exit)) return Deferred.succeed(signal, undefined)
+  const error = Group.suspensionIn(exit)
+  if (error !== undefined) return Deferred.fail(signal, error)
+  return Effect.flatMap(isAsleep(exit), (asleep) =>
+    asleep ? Effect.sync(() => Deferred.doneUnsafe(signal, sleep)) : Effect.void
+  )
 }
 
 /** Runs the steps that are not done, each as soon as those it depends on are. Returns the failure, if there is one. */

@@ -5,6 +5,7 @@ import * as AgentTool from "troupe/AgentTool"
 import * as Chain from "troupe/Chain"
 import * as Durable from "troupe/Durable"
 import * as Parallel from "troupe/Parallel"
+import * as PlanExecuteEvaluate from "troupe/PlanExecuteEvaluate"
 import * as Runner from "troupe/Runner"
 import * as Step from "troupe/Step"
 import * as TestModel from "troupe/TestModel"
@@ -275,4 +276,65 @@ it.live("a run that fails while its process closes goes on in another one: what 
       expect(events.at(-1)!._tag).toBe("RunCompleted")
     }).pipe(Effect.provide(engine(file)))
   })
+)
+
+it.live("a step of a plan that waits lets those that depend on it wait with it", () =>
+  Effect.gen(function* () {
+    const did: Array<string> = []
+    const pay = AgentTool.fromFunction("pay", {
+      description: "Pays.",
+      needsApproval: true,
+      execute: () => Effect.sync(() => (did.push("pay"), "paid"))
+    })
+    const payer = Runner.provide(
+      Agent.make("payer", { description: "Pays", tools: [pay] }),
+      TestModel.layer(answering as never, { unused: "ignore" })
+    )
+    const packer = Runner.make("packer", {
+      description: "Packs",
+      run: () =>
+        Step.run(
+          "pack",
+          Schema.String,
+          Effect.sync(() => (did.push("pack"), "packed"))
+        )
+    })
+    const plan = PlanExecuteEvaluate.make("plan", {
+      planner: Effect.succeed({
+        steps: [
+          { id: "one", task: "Pay.", worker: "payer", dependsOn: [] },
+          { id: "two", task: "Pack.", worker: "packer", dependsOn: ["one"] }
+        ]
+      }),
+      workers: { payer, packer }
+    })
+    const plans = Durable.make(Runner.map(plan, String, { output: Schema.String }), {
+      name: "plans",
+      version: "1",
+      key: () => "k"
+    })
+    const fiber = yield* Effect.forkChild(plans.run("go"))
+    yield* suspended(plans, "k")
+    const [wait] = yield* Durable.pending(plans, "k")
+    yield* Durable.decide(plans, "k", wait!.id, { _tag: "Approved" })
+    yield* Fiber.join(fiber)
+    expect(did).toEqual(["pay", "pack"])
+  }).pipe(Effect.provide(inFile))
+)
+
+it.live("an attempt of a hedge that waits is not hedged", () =>
+  Effect.gen(function* () {
+    let asked = 0
+    const pay = AgentTool.fromFunction("pay", { description: "Pays.", needsApproval: true, execute: () => "paid" })
+    const model = TestModel.layer(((call: never) => (asked++, answering(call))) as never, { unused: "ignore" })
+    const payer = Runner.provide(Agent.make("payer", { tools: [pay] }), model)
+    const hedge = Parallel.hedge("hedge", payer, { delay: "1 hour", attempts: 3 })
+    const hedges = Durable.make(hedge, { name: "hedges", version: "1", key: () => "k" })
+    const fiber = yield* Effect.forkChild(hedges.run("go"))
+    yield* suspended(hedges, "k")
+    const waits = yield* Durable.pending(hedges, "k")
+    expect([waits.length, asked]).toEqual([1, 1])
+    yield* Durable.decide(hedges, "k", waits[0]!.id, { _tag: "Approved" })
+    expect(yield* Fiber.join(fiber)).toBe("done with paid")
+  }).pipe(Effect.provide(inFile))
 )

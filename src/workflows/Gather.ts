@@ -70,14 +70,7 @@ export const broadcast: {
     name: string,
     runners: T,
     options?: Options<M>
-  ): Runner.Runner<
-    Parallel.Input<T>,
-    Parallel.Output<T, M>,
-    // Not the alias, so that a hover shows the members.
-    | Runner.Waiting<Runner.Error<T[number]>>
-    | (M extends Parallel.Settle ? never : Parallel.ParallelError<Runner.Error<T[number]>>),
-    Parallel.Services<T>
-  >
+  ): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>>
   // For its error only: the compiler shows that of the last overload.
   <const T extends Unchecked>(name: string, runners: T & RunnerSlots<T>, options?: Options<Parallel.Mode>): Runner.Any
 } = (name: string, runners: Unchecked, options: Options<Parallel.Mode> = {}) =>
@@ -155,13 +148,12 @@ export type MapOutput<A, E, M extends Parallel.Mode> = M extends Parallel.Settle
     : ReadonlyArray<A>
 
 /** The errors of {@link map}. An input whose run waits suspends the map, in every mode. */
-export type MapError<E, M extends Parallel.Mode> =
-  | Runner.Waiting<E>
-  | (M extends Parallel.Settle
-      ? never
-      : M extends Parallel.FailFast
-        ? Parallel.ParallelError<E>
-        : Parallel.ParallelError<E> | WrongNumberOfInputs)
+// Conditional, so that an editor shows the errors in place of this type's name.
+export type MapError<E, M extends Parallel.Mode> = M extends Parallel.Settle
+  ? Runner.Waiting<E>
+  : M extends Parallel.FailFast
+    ? Runner.Waiting<E> | Parallel.ParallelError<E>
+    : Runner.Waiting<E> | Parallel.ParallelError<E> | WrongNumberOfInputs
 
 /**
  * One runner over many inputs. The output is an array in the order of the inputs: of outputs, or of `Result`s in mode

@@ -77,9 +77,12 @@ export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
       : { readonly [K in keyof B]: Runner.Output<B[K]> }
 
 /** The error by mode. A branch that waits suspends the parallel, in every mode. */
-export type Error<B extends Branches, M extends Mode> =
-  | Runner.Waiting<Runner.Error<Member<B>>>
-  | (M extends Group.Settle ? never : Group.ParallelError<Runner.Error<Member<B>>>)
+export type Error<B extends Branches, M extends Mode> = Failure<Runner.Error<Member<B>>, M>
+// Conditional, so that an editor shows the errors in place of this type's name. Of a parameter, because a `ParallelError` of
+// another alias would be a type of its own, and be listed twice next to one of the same errors.
+type Failure<E, M extends Mode> = M extends Group.Settle
+  ? Runner.Waiting<E>
+  : Runner.Waiting<E> | Group.ParallelError<E>
 
 /** Options of a parallel. */
 export interface Options<M extends Mode> {
@@ -137,14 +140,7 @@ export const make: {
     name: string,
     branches: B,
     options?: Options<M> & { readonly combine?: undefined }
-  ): Runner.Runner<
-    Input<B>,
-    Output<B, M>,
-    // Not the alias, so that a hover shows the members.
-    | Runner.Waiting<Runner.Error<Member<B>>>
-    | (M extends Group.Settle ? never : Group.ParallelError<Runner.Error<Member<B>>>),
-    Services<B>
-  >
+  ): Runner.Runner<Input<B>, Output<B, M>, Error<B, M>, Services<B>>
   // For its error only: the compiler shows that of the last overload.
   <const B extends Unchecked>(
     name: string,

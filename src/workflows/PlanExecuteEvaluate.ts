@@ -164,9 +164,6 @@ type TakesText<Taken> = string extends Taken ? unknown : { readonly planner: nev
 
 type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotAccepted
 
-/** The errors of steps: a step that waits suspends the run. */
-type StepsErrors<E> = StepsFailed<E> | Runner.Waiting<E>
-
 /**
  * Makes the workflow. In each round a plan is made and its steps are run: each as soon as those that it depends on are
  * done, at most `concurrency` at once, as a nested run that is named by the step's id. Then the results are judged. What
@@ -232,7 +229,7 @@ export const make: {
     members: Planning<Goal, Taken, unknown, EP, RP> &
       Executing<Goal, Taken, A, Known, ES, RS> & { readonly evaluator?: undefined } & TakesText<Taken>,
     options?: Options<Goal, Taken, A, B, EC, RC, "best" | "fail"> & Unjudged
-  ): Runner.Runner<Input<Goal, Taken>, B, EP | InvalidPlan | StepsErrors<ES> | EC, RP | RS | RC>
+  ): Runner.Runner<Input<Goal, Taken>, B, EP | InvalidPlan | StepsFailed<ES> | Runner.Waiting<ES> | EC, RP | RS | RC>
   <
     A extends Known,
     ES,
@@ -259,7 +256,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Taken>,
     B,
-    EP | InvalidPlan | StepsErrors<ES> | EV | Unaccepted<OnMaxRounds> | EC,
+    EP | InvalidPlan | StepsFailed<ES> | Runner.Waiting<ES> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | RS | RV | RC
   >
   <
@@ -279,7 +276,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Taken & Parallel.Input<W>>,
     B,
-    EP | InvalidPlan | StepsErrors<Runner.Error<W[keyof W]>> | EC,
+    EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | Runner.Waiting<Runner.Error<W[keyof W]>> | EC,
     RP | Runner.Services<W[keyof W]> | RC
   >
   // The last one, whose error the compiler shows.
@@ -306,7 +303,13 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Taken & Parallel.Input<W>>,
     B,
-    EP | InvalidPlan | StepsErrors<Runner.Error<W[keyof W]>> | EV | Unaccepted<OnMaxRounds> | EC,
+    | EP
+    | InvalidPlan
+    | StepsFailed<Runner.Error<W[keyof W]>>
+    | Runner.Waiting<Runner.Error<W[keyof W]>>
+    | EV
+    | Unaccepted<OnMaxRounds>
+    | EC,
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
 } = (name: string, members: Erased, options: Erased = {}) => {

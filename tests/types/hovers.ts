@@ -6,13 +6,17 @@ import { Effect, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import {
   Agent,
+  AgentServer,
   AgentTool,
+  BasicTools,
   Chain,
+  Durable,
   Gather,
   Handoffs,
   Middleware,
   Orchestrator,
   Parallel,
+  PlanExecuteEvaluate,
   Router,
   type RunEvent,
   Runner,
@@ -105,3 +109,58 @@ export const strict = Middleware.make("strict", { tool: () => Effect.fail(new No
 
 // shows const guarded: Agent.Agent<string, NoRules | Agent.AgentError, LanguageModel>
 export const guarded = Agent.make("guarded", { middleware: [strict] })
+
+// shows const summed: Runner.Runner<RawInput, string, Parallel.ParallelError<Agent.AgentError> | Agent.AgentError,
+// LanguageModel>
+export const summed = Parallel.make("summed", { writer, judge }, { combine: writer })
+
+// shows const joined: Runner.Runner<RawInput, number, CannotResume | InvalidApproval |
+// Parallel.ParallelError<Agent.AgentError> | RunSuspended, LanguageModel>
+export const joined = Parallel.make("joined", { writer, judge }, { combine: ({ judge }) => judge.score })
+
+// shows const prompted: Runner.Runner<RawInput, string, Parallel.ParallelError<Agent.AgentError> | Agent.AgentError,
+// LanguageModel>
+export const prompted = Parallel.fromPrompts(
+  { pro: "Argue for it.", contra: "Argue against it." },
+  { combine: "Weigh both." }
+)
+
+// shows const scattered: Runner.Runner<readonly [RawInput, RawInput], readonly [string, { readonly score: number; }],
+// CannotResume | InvalidApproval | Parallel.ParallelError<Agent.AgentError> | RunSuspended | Gather.WrongNumberOfInputs,
+// LanguageModel>
+export const scattered = Gather.scatter("scattered", [writer, judge])
+
+// shows const mapped: Runner.Runner<Iterable<RawInput>, readonly string[], CannotResume | InvalidApproval |
+// Parallel.ParallelError<Agent.AgentError> | RunSuspended, LanguageModel>
+export const mapped = Gather.map("mapped", writer)
+
+// shows const desks: Runner.Runner<RawInput, { readonly writer?: string; readonly judge?: { readonly score: number; }; },
+// Parallel.ParallelError<Agent.AgentError> | Router.RouteNotFound | Agent.AgentError, LanguageModel>
+export const desks = Router.many("desks", { writer, judge })
+
+// shows const planned: Runner.Runner<RawInput, Readonly<Record<string, string>>, PlanExecuteEvaluate.InvalidPlan |
+// PlanExecuteEvaluate.PlanNotAccepted | PlanExecuteEvaluate.StepsFailed<Agent.AgentError> | Agent.AgentError, LanguageModel>
+export const planned = PlanExecuteEvaluate.make(
+  "planned",
+  { workers: { writer }, evaluator: judge },
+  { accept: ({ score }) => score > 7 }
+)
+
+// shows const nested: Runner.Runner<RawInput, string | Readonly<Record<string, string>> | { readonly writer: string; readonly
+// judge: { readonly score: number; }; }, PlanExecuteEvaluate.InvalidPlan | Parallel.ParallelError<Agent.AgentError> |
+// PlanExecuteEvaluate.PlanNotAccepted | Router.RouteNotFound | PlanExecuteEvaluate.StepsFailed<Agent.AgentError> |
+// Agent.AgentError, LanguageModel>
+export const nested = Router.make("nested", { panel, summed, planned, prompted })
+
+// shows const remote: Runner.Runner<RawInput, string, AgentServer.RemoteError | Agent.AgentError, never>
+export const remote = AgentServer.client({ writer }, { url: "https://agents.example" }).writer
+
+const kept = Durable.make(writer, { name: "kept", version: "1", key: String })
+// shows const submitted: Effect.Effect<string, DurableError, Durable.Engine>
+export const submitted = Durable.submit(kept, "Hello")
+// shows const awaited: Effect.Effect<string, DurableError | Agent.AgentError, Durable.Engine>
+export const awaited = Durable.result(kept, "Hello")
+
+// shows const handlers: Layer<Tool.Handler<"calculate"> | Tool.Handler<"convert_time"> | Tool.Handler<"current_time">,
+// never, never>
+export const handlers = BasicTools.layer()

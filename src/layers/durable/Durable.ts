@@ -232,14 +232,14 @@ const outcome = (durable: Definition, key: string, ended: Ended): Effect.Effect<
 
 const ref = (self: Named, key: string): Ref => ({ name: self[TypeId], key })
 
-/** An Effect that needs only the engine. */
+/** An Effect that needs only the engine, as the functions below return it. They spell it out, for editors. */
 export type At<A, E = never> = Effect.Effect<A, E | DurableError, Engine>
 
 /**
  * Keeps a run and returns its key at once, by which the other functions find it. A worker executes it. For a key that is there it changes nothing; with another
  * input it fails with `DurableError`, reason `key-conflict`.
  */
-export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<string> =>
+export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): Effect.Effect<string, DurableError, Engine> =>
   Effect.gen(function* () {
     const engine = yield* Engine
     const { durable } = self
@@ -249,22 +249,22 @@ export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<stri
   })
 
 /** The run of this key, as it is kept. Fails with `DurableError`, reason `unknown-run`, when the key has no run. */
-export const find = (self: Named, key: string): At<Kept> =>
+export const find = (self: Named, key: string): Effect.Effect<Kept, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.get(ref(self, key)))
 
 /** The steps of a run that are kept, the earliest first. */
-export const steps = (self: Named, key: string): At<ReadonlyArray<KeptStep>> =>
+export const steps = (self: Named, key: string): Effect.Effect<ReadonlyArray<KeptStep>, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.steps(ref(self, key)))
 
 /** Runs, the one that changed last first; at most 50 if `limit` is unset. */
-export const list = (query: Query = {}): At<ReadonlyArray<Kept>> =>
+export const list = (query: Query = {}): Effect.Effect<ReadonlyArray<Kept>, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.list(query))
 
 /**
  * Removes runs that ended so long ago, with everything that is kept of them, and returns how many. The option `keep` of the
  * engine does so by itself.
  */
-export const prune = (age: Duration.Input): At<number> =>
+export const prune = (age: Duration.Input): Effect.Effect<number, DurableError, Engine> =>
   Effect.gen(function* () {
     const engine = yield* Engine
     const before = Date.now() - Duration.toMillis(Duration.fromInputUnsafe(age))
@@ -274,7 +274,7 @@ export const prune = (age: Duration.Input): At<number> =>
   })
 
 /** The state of the run of this key. */
-export const status = (self: Named, key: string): At<Status> =>
+export const status = (self: Named, key: string): Effect.Effect<Status, DurableError, Engine> =>
   Effect.gen(function* () {
     const engine = yield* Engine
     const kept = yield* engine.find(ref(self, key))
@@ -287,16 +287,19 @@ export const status = (self: Named, key: string): At<Status> =>
  * Waits for the end of a run, from any process: succeeds with its output, or fails with its error. Of a run that was
  * interrupted it is interrupted. Fails with `DurableError`, reason `unknown-run`, when the key has no run.
  */
-export const result = <I, A, E, R>(self: Durable<I, A, E, R>, key: string): At<A, E> =>
+export const result = <I, A, E, R>(
+  self: Durable<I, A, E, R>,
+  key: string
+): Effect.Effect<A, E | DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) =>
     Effect.flatMap(engine.ended(ref(self, key)), (ended) => outcome(self.durable, key, ended))
-  ) as At<A, E>
+  ) as Effect.Effect<A, E | DurableError, Engine>
 
 /**
  * Interrupts a run, from any process. When it returns the run has ended: nothing more of it is kept. The process that
  * executes it interrupts its requests and tools a moment later. A run that has ended stays as it is. Nothing is undone.
  */
-export const interrupt = (self: Named, key: string): At<void> =>
+export const interrupt = (self: Named, key: string): Effect.Effect<void, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.interrupt(ref(self, key)))
 
 /**
@@ -315,11 +318,16 @@ export const events = (
  * Gives a run the value that `Step.signal` of this name waits for, or will. Values of one name are taken in the order in which
  * they were given. From any process.
  */
-export const signal = (self: Named, key: string, name: string, value: Json): At<void> =>
+export const signal = (
+  self: Named,
+  key: string,
+  name: string,
+  value: Json
+): Effect.Effect<void, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.signal(ref(self, key), name, value))
 
 /** What a run waits for: answers, approvals, results of tools that the client runs, signals, times. Empty for a run that does not wait. */
-export const pending = (self: Named, key: string): At<ReadonlyArray<Wait>> =>
+export const pending = (self: Named, key: string): Effect.Effect<ReadonlyArray<Wait>, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => Effect.map(engine.find(ref(self, key)), (kept) => kept?.waits ?? []))
 
 /** The step has happened, with this result. The run goes on with it. */
@@ -334,11 +342,21 @@ export const giveUp: Answer = { _tag: "GiveUp" }
  * {@link pending} lists. So is a call answered that the client makes (`AgentTool.client`), by `happened` with its result, which may
  * be `AgentTool.clientFailure`; the model sees `didNotHappen` as a failed call.
  */
-export const answer = (self: Named, key: string, step: string, answer: Answer): At<void> =>
+export const answer = (
+  self: Named,
+  key: string,
+  step: string,
+  answer: Answer
+): Effect.Effect<void, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.answer(ref(self, key), step, answer))
 
 /** Decides on an approval that a run waits for. `id` is the one that {@link pending} lists. */
-export const decide = (self: Named, key: string, id: string, decision: Approved | Denied): At<void> =>
+export const decide = (
+  self: Named,
+  key: string,
+  id: string,
+  decision: Approved | Denied
+): Effect.Effect<void, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.decide(ref(self, key), id, asJson(decision)))
 
 /**
@@ -346,7 +364,7 @@ export const decide = (self: Named, key: string, id: string, decision: Approved 
  * have the end of each try. Fails with `DurableError` for a run that has not ended so, and for one of which something was
  * undone (`Runner.withCompensation`).
  */
-export const retry = (self: Named, key: string): At<void> =>
+export const retry = (self: Named, key: string): Effect.Effect<void, DurableError, Engine> =>
   Effect.flatMap(Engine, (engine) => engine.retry(ref(self, key)))
 
 /**

@@ -247,12 +247,11 @@ export const toWebHandler = <const Rs extends Runners, E>(
 }
 
 /** A runner on a server, with the types that it has there. */
-export type Remote<Given> = Runner.Runner<
-  Runner.Input<RunnerIn<Given>>,
-  Runner.Output<RunnerIn<Given>>,
-  Runner.Error<RunnerIn<Given>> | RemoteError,
-  never
->
+// Conditional, so that an editor shows the runner in place of this type's name.
+export type Remote<Given> =
+  RunnerIn<Given> extends infer R
+    ? Runner.Runner<Runner.Input<R>, Runner.Output<R>, Runner.Error<R> | RemoteError, never>
+    : never
 
 /**
  * The runners of a server as runners here: typed, and in need of no service, because model and tools are the server's. Each
@@ -275,7 +274,7 @@ export const client = <const Rs extends Runners>(
   runners: Rs & Served<Rs>,
   options: ClientOptions
 ): { readonly [K in keyof Rs]: Remote<Rs[K]> } =>
-  Object.fromEntries(Object.entries(runners).map(([name, given]) => [name, remote(name, given, options)])) as {
-    // Each is a runner of the types of the one that is given.
-    readonly [K in keyof Rs]: Remote<Rs[K]>
-  }
+  // Each is a runner of the types of the one that is given.
+  Object.fromEntries(Object.entries(runners).map(([name, given]) => [name, remote(name, given, options)])) as Readonly<
+    Record<string, Runner.Member>
+  > as { readonly [K in keyof Rs]: Remote<Rs[K]> }

@@ -97,7 +97,9 @@ export interface Options {
  * const agent = Agent.make("agent", { toolkit: BasicTools.toolkit })
  * const answer = agent.run("What is 0.1 + 0.2?").pipe(Effect.provide([DemoModel.layer, BasicTools.layer()]))
  */
-export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
+export const layer = (
+  options: Options = {}
+): Layer.Layer<Tool.Handler<"calculate"> | Tool.Handler<"convert_time"> | Tool.Handler<"current_time">> => {
   if (options.timeZone !== undefined && findZone(options.timeZone) === undefined) {
     throw new InvalidDefinition({
       subject: "BasicTools.layer",

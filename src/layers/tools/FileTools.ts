@@ -207,7 +207,15 @@ const maxMatches = 200
  */
 export const layer = (
   options: Options
-): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> => {
+): Layer.Layer<
+  // Not `HandlersFor`, so that an editor shows their names in place of all that their tools are made of.
+  | Tool.Handler<"list_files">
+  | Tool.Handler<"read_file">
+  | Tool.Handler<"search_files">
+  | Tool.Handler<"write_file">
+  | Tool.Handler<"edit_file">,
+  InvalidDefinition
+> => {
   assertOptions("FileTools.layer", options, known)
   return writableToolkit.toLayer(
     Effect.flatMap(deniedIn(options), (denied) =>

@@ -103,7 +103,16 @@ type Mismatch<
       ? Before extends readonly [...infer _, infer Last]
         ? [Given<Last>] extends [Taken<Step>]
           ? Then<Mismatch<Rest, [...Before, Step]>>
-          : readonly [Unfitting<Taken<Step>, Given<Last>>, ...Rest]
+          : readonly [
+              // Without a name, so that the compiler prints the text also for a function.
+              {
+                readonly "This step does not take what the step before it returns. Write Runner.mapInput(step, (output) => input)": {
+                  readonly takes: Taken<Step>
+                  readonly gets: Given<Last>
+                }
+              },
+              ...Rest
+            ]
         : Then<Mismatch<Rest, [Step]>>
       : readonly [StepSlot<Step>, ...Rest]
   : Before extends readonly []
@@ -112,13 +121,6 @@ type Mismatch<
 
 /** A step that fits, before the others. */
 type Then<Rest> = Rest extends ReadonlyArray<unknown> ? readonly [unknown, ...Rest] : never
-
-interface Unfitting<Takes, Gets> {
-  readonly "This step does not take what the step before it returns. Write Runner.mapInput(step, (output) => input)": {
-    readonly takes: Takes
-    readonly gets: Gets
-  }
-}
 
 type StepSlot<T> = T extends (input: never) => unknown
   ? "A function in a chain returns an Effect. Write (input) => Effect.succeed(output)"

@@ -87,7 +87,7 @@ type Failure<E, M extends Mode> = M extends Group.Settle
 /** Options of a parallel. */
 export interface Options<M extends Mode> {
   readonly description?: string | undefined
-  /** Default {@link failFast}. */
+  /** {@link failFast} (default), {@link settle}, {@link race} or {@link quorum}. */
   readonly mode?: M | undefined
   /** How many branches run at once. Default: all. */
   readonly concurrency?: number | "unbounded" | undefined

@@ -60,7 +60,7 @@ export interface Done<out Goal, out A> {
 
 /** What the compile error shows for an executor that fits nowhere. */
 type NoExecutor =
-  "An executor is a runner of texts or a function of a task, without workers alongside it. If it is one, another option does not fit"
+  "An executor is a runner of texts or a function of a task, without workers alongside it. If it is one, another option does not fit, or accept is missing"
 
 /** Runners by the names that plans use. The input of each is the goal, its task and the results that the task needs. */
 export type Workers = Readonly<Record<string, unknown>>
@@ -89,6 +89,9 @@ export interface Working<W extends Workers> {
   readonly workers: W & { readonly [K in keyof W]: TextRunnerSlot<W[K]> }
   readonly executor?: NoExecutor | undefined
 }
+
+/** The compile error for an evaluator without `accept`. */
+type NoEvaluator = "An evaluator needs accept, in the options after the members. Write { accept: (verdict) => boolean }"
 
 /** One runner or function that does every step. */
 export interface Executing<Goal, Taken, A, Known, E, R> {
@@ -227,7 +230,7 @@ export const make: {
   >(
     name: string,
     members: Planning<Goal, Taken, unknown, EP, RP> &
-      Executing<Goal, Taken, A, Known, ES, RS> & { readonly evaluator?: undefined } & TakesText<Taken>,
+      Executing<Goal, Taken, A, Known, ES, RS> & { readonly evaluator?: NoEvaluator | undefined } & TakesText<Taken>,
     options?: Options<Goal, Taken, A, B, EC, RC, "best" | "fail"> & Unjudged
   ): Runner.Runner<Input<Goal, Taken>, B, EP | InvalidPlan | StepsFailed<ES> | Runner.Waiting<ES> | EC, RP | RS | RC>
   <
@@ -271,7 +274,7 @@ export const make: {
   >(
     name: string,
     members: Planning<Goal, Taken, OutputOf<W>, EP, RP> &
-      Working<W> & { readonly evaluator?: undefined } & TakesText<Taken>,
+      Working<W> & { readonly evaluator?: NoEvaluator | undefined } & TakesText<Taken>,
     options?: Options<Goal, Taken, OutputOf<W>, B, EC, RC, "best" | "fail"> & Unjudged
   ): Runner.Runner<
     Input<Goal, Taken & Parallel.Input<W>>,
@@ -358,7 +361,7 @@ interface Erased {
   readonly instructions?: string | undefined
   readonly workers?: Workers | undefined
   readonly executor?: AnyMember | NoExecutor | undefined
-  readonly evaluator?: AnyMember | undefined
+  readonly evaluator?: AnyMember | NoEvaluator | undefined
   readonly accept?: ((verdict: never) => boolean) | undefined
   readonly score?: ((verdict: never) => number) | undefined
   readonly combine?: AnyMember | undefined

@@ -6,6 +6,7 @@ import { Effect, Layer, Schema } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import {
   Agent,
+  AgentServer,
   AgentTool,
   Chain,
   Feature,
@@ -205,6 +206,11 @@ Chain.make("c", [
 ])
 Chain.make("c", [
   agent,
+  // @ts-expect-error This step does not take what the step before it returns. Write Runner.mapInput(step, (output) => input)
+  (count: number) => Effect.succeed(count)
+])
+Chain.make("c", [
+  agent,
   agent,
   agent,
   agent,
@@ -307,6 +313,11 @@ PlanExecuteEvaluate.make("p", {
   }
 })
 PlanExecuteEvaluate.make("p", {
+  workers: { agent },
+  // @ts-expect-error An evaluator needs accept, in the options after the members. Write { accept: (verdict) => boolean }
+  evaluator: judge
+})
+PlanExecuteEvaluate.make("p", {
   // @ts-expect-error An executor is a runner of texts or a function of a task, without workers alongside it
   executor: tool
 })
@@ -322,3 +333,15 @@ Orchestrator.make(
   }
 )
 Orchestrator.make("o", { agent }, { stopWhen: (info) => info.step > 3, spawn: { tools: [tool] } })
+
+// -- runners of a server
+AgentServer.serve({
+  // @ts-expect-error `runners` is a record of runners. Write runners: { name: runner }
+  runners: [agent],
+  port: 3000
+})
+AgentServer.serve({
+  // @ts-expect-error This runner does not take a text. Write { runner, input: Schema }
+  runners: { counting },
+  port: 3000
+})

@@ -50,7 +50,9 @@ export type Served<Rs> = {
       : Unserved<"The schema does not decode to what the runner takes.">
     : Rs[K] extends Runner.Runner<string, unknown, unknown, unknown>
       ? Runner.Member
-      : Unserved<"This runner does not take a text. Write { runner, input: Schema }.">
+      : Runner.Member extends Rs[K]
+        ? Unserved<"`runners` is a record of runners. Write runners: { name: runner }">
+        : Unserved<"This runner does not take a text. Write { runner, input: Schema }.">
 }
 
 /** Options of {@link layer} and {@link toWebHandler}. */

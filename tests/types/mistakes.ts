@@ -336,12 +336,12 @@ Orchestrator.make("o", { agent }, { stopWhen: (info) => info.step > 3, spawn: { 
 
 // -- runners of a server
 AgentServer.serve({
-  // @ts-expect-error `runners` is a record of runners. Write runners: { name: runner }
+  // @ts-expect-error This is not a runner of texts, by name. Write { name: runner }, or
   runners: [agent],
   port: 3000
 })
 AgentServer.serve({
-  // @ts-expect-error This runner does not take a text. Write { runner, input: Schema }
+  // @ts-expect-error { name: { runner, input: Schema } } for another input
   runners: { counting },
   port: 3000
 })

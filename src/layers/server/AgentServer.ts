@@ -50,9 +50,7 @@ export type Served<Rs> = {
       : Unserved<"The schema does not decode to what the runner takes.">
     : Rs[K] extends Runner.Runner<string, unknown, unknown, unknown>
       ? Runner.Member
-      : Runner.Member extends Rs[K]
-        ? Unserved<"`runners` is a record of runners. Write runners: { name: runner }">
-        : Unserved<"This runner does not take a text. Write { runner, input: Schema }.">
+      : Unserved<"This is not a runner of texts, by name. Write { name: runner }, or { name: { runner, input: Schema } } for another input">
 }
 
 /** Options of {@link layer} and {@link toWebHandler}. */

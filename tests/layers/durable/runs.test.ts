@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs"
 import { expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Schema, Stream } from "effect"
 import * as Durable from "troupe/Durable"
 import * as RunEvent from "troupe/RunEvent"
 import * as Runner from "troupe/Runner"
@@ -219,5 +219,26 @@ it.live("a step of which the outcome is not known is asked about, and never made
     })
     expect(yield* rest.pipe(Effect.provide(Durable.worker(pay)), Effect.provide(engine(file)))).toBe("x paid before")
     expect(charges).toBe(1)
+  })
+)
+
+it.live("a run that waits to know whether a step happened says so in the log, with what to do", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const begun = yield* Deferred.make<void>()
+    const charge = Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+    const pay = Durable.make(Runner.make("pay", { run: (_: string) => step("charge", charge) }), {
+      name: "pay",
+      version: "1",
+      key: (text) => text
+    })
+    const first = yield* pay.run("x").pipe(Effect.provide(engine(file, { drain: 0 })), Effect.forkChild)
+    yield* Deferred.await(begun)
+    yield* Fiber.interrupt(first)
+    const logged: Array<string> = []
+    const logger = Logger.layer([Logger.make(({ logLevel, message }) => void logged.push(`${logLevel} ${message}`))])
+    const waits = eventually(Effect.map(Durable.status(pay, "x"), (status) => status === "suspended"))
+    yield* waits.pipe(Effect.provide(Durable.worker(pay)), Effect.provide(engine(file)), Effect.provide(logger))
+    expect(logged).toEqual([expect.stringMatching(/^Warn .*"charge" was begun.*answer with Durable\.answer/)])
   })
 )

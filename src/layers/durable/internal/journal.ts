@@ -200,12 +200,15 @@ const ask = (desk: Desk, step: Step, effect: Outcome): Outcome =>
     if (found === undefined) return yield* once(desk, step, effect)
     if (found.state === "done" || found.state === "failed") return yield* outcomeOf(desk, step.key, found)
     const { key } = claim.run
-    const answer = yield* onUnknown(new OutcomeUnknown({ run: claim.run.name, key, step: step.key, name: step.name }))
+    const question = new OutcomeUnknown({ run: claim.run.name, key, step: step.key, name: step.name })
+    const answer = yield* onUnknown(question)
     if (answer !== undefined) {
       yield* persist(tables.answerStep(claim.run.id, step, answer, yield* now))
       // What was answered first counts, and that may have been from outside.
       return yield* ask(desk, step, effect)
     }
+    // Who waits for the run sees nothing of it.
+    yield* Effect.logWarning(question.message)
     const wake = `answer/${step.key}/${found.epoch}`
     return yield* waitFor(desk, { kind: "outcome", id: step.key, name: step.name, wake })
   })

@@ -73,7 +73,12 @@ const insertions = (source: string): ReadonlyArray<Insertion> => {
       declared.type === "ClassDeclaration"
         ? [declared["superClass"]]
         : (declared["declarations"] as ReadonlyArray<Node>).map(({ id, init }) =>
-            (id as Node).type === "Identifier" ? init : undefined
+            // A class in a function would have no name, which an uncaught error is shown by.
+            (id as Node).type !== "Identifier"
+              ? undefined
+              : isNode(init) && init.type === "ClassExpression"
+                ? init["superClass"]
+                : init
           )
     for (const value of values) {
       if (!isNode(value) || !reads(value, namespaces)) continue

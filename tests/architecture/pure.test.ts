@@ -12,6 +12,10 @@ it.each([
   expect(text(source)).toBe(expected)
 })
 
+it("keeps the name of a class that is the value of a variable", () => {
+  expect(text("var A = class extends b.c(d.e) {}")).toBe("var A = class extends @(() => (@b.c(d.e)))() {}")
+})
+
 it.each(["f()", "export const x = () => f()", "function g() { return f() }", "class A { x = f() }", "x.y = f()"])(
   "leaves alone what a module does, and what is done later: %s",
   (source) => {

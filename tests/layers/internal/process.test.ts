@@ -1,4 +1,5 @@
 /** Processes, and the outputs of this one. */
+import { execFileSync } from "node:child_process"
 import { Deferred, Effect, Fiber } from "effect"
 import { assert, it } from "vitest"
 import { lineProcess } from "../../../src/layers/internal/process/lineProcess.ts"
@@ -21,6 +22,19 @@ it("a process that is being closed is closed when each who closes it goes on", a
   void running.close()
   await running.close()
   assert.isTrue(isClosed)
+})
+
+it("a process that is closed leaves no timer behind, which would hold up the exit of this one", () => {
+  const module = new URL("../../../src/layers/internal/process/lineProcess.ts", import.meta.url).href
+  const program = `
+    import { lineProcess } from ${JSON.stringify(module)}
+    const what = { command: "sh", args: ["-c", "read line"], env: { PATH: process.env.PATH }, maxLineBytes: 1000, graceMs: 1000 }
+    const running = lineProcess(what, { line: () => {}, error: () => {}, closed: () => {} })
+    await running.start()
+    await running.close()
+    console.log(process.getActiveResourcesInfo().join())`
+  const left = execFileSync(process.execPath, ["--input-type=module", "--eval", program], { encoding: "utf8" })
+  assert.notInclude(left, "Timeout")
 })
 
 it("standard output is kept until the last one that keeps it ends, and then as it was", async () => {

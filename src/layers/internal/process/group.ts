@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
 import { type Guard, startGuard } from "./guard.ts"
 
 /** The command. `env` is its whole environment. */
@@ -37,7 +38,6 @@ export interface ProcessGroup {
 }
 
 const isPosix = process.platform !== "win32"
-const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms))
 
 /** How long what a launcher runs may take to be gone after the launcher is. */
 const insideMs = 2000
@@ -87,8 +87,8 @@ export const processGroup = (): ProcessGroup => {
     },
     signal,
     sweep: async () => {
-      await Promise.race([inside, pause(insideMs)])
-      for (let n = 0; n < 100 && (await sweepOnce()); n++) await pause(n < 10 ? 2 : 10)
+      if (launches) await Promise.race([inside, sleep(insideMs, undefined, { ref: false })])
+      for (let n = 0; n < 100 && (await sweepOnce()); n++) await sleep(n < 10 ? 2 : 10)
     },
     dismiss: () => guard?.dismiss() ?? Promise.resolve()
   }
@@ -161,7 +161,7 @@ const membersOf = async (group: number | undefined, mark: string | undefined): P
   const names = fs.readdirSync("/proc")
   for (let n = 0; n < names.length; n++) {
     // There may be very many processes: others have their turn in between.
-    if (n % 250 === 249) await pause(0)
+    if (n % 250 === 249) await sleep(0)
     const pid = Number(names[n])
     if (pid > 0 && pid !== process.pid && isMember(pid, group, mark)) found.push(pid)
   }

@@ -128,12 +128,29 @@ export const isRunner = (u: unknown): u is Any => Predicate.hasProperty(u, TypeI
 export const membersOf = (
   subject: string,
   members: Readonly<Record<string, unknown>> | ReadonlyArray<unknown>
-): ReadonlyArray<readonly [key: string, member: Any]> =>
-  Object.entries<unknown>(members).map(([key, member]) => {
+): ReadonlyArray<readonly [key: string, member: Any]> => {
+  assertMembers(subject, members)
+  return Object.entries<unknown>(members).map(([key, member]) => {
     if (isRunner(member)) return [key, member]
     const [what, remedy] = notARunner(member)
     throw invalid(subject, `"${key}" is ${what}, not a runner`, remedy)
   })
+}
+
+/** @internal As {@link membersOf}, for a workflow whose members have names. */
+export const namedMembersOf = (
+  subject: string,
+  members: Readonly<Record<string, unknown>>
+): ReadonlyArray<readonly [key: string, member: Any]> => {
+  if (Array.isArray(members)) throw invalid(subject, "its members are a list", "Give them by name: { name: runner }")
+  return membersOf(subject, members)
+}
+
+/** @internal Throws `InvalidDefinition` where nothing stands in the place of the members. */
+export const assertMembers = (subject: string, members: unknown): void => {
+  if (typeof members === "object" && members !== null) return
+  throw invalid(subject, `its members are ${kindOf(members)}`, "Give its name first, then its members")
+}
 
 /** What a value is that is not a runner, and what to do about it. The compiler says the same, see `RunnerSlot`. */
 const notARunner = (value: unknown): readonly [what: string, remedy: string] => {

@@ -142,15 +142,18 @@ export type MiddlewareSlots<T> = unknown extends T
 /** A member of a workflow. */
 export type RunnerSlot<T> = T extends Runner.Member
   ? unknown
-  : T extends AgentTool.Any | Tool.Any
-    ? "A tool is not a runner. Give it to an agent, which is one"
-    : T extends AnyLayer
-      ? "A Layer is not a runner. Provide it around the run with Effect.provide"
-      : T extends AnyEffect
-        ? 'An Effect is not a runner. Write Runner.make("name", { run: () => effect })'
-        : T extends AnyFunction
-          ? 'A function is not a runner. Write Runner.make("name", { run: (input) => effect })'
-          : Says<T, "This is not a runner. Make one with Agent.make, Runner.make or a workflow">
+  : unknown extends T
+    ? // A list, where they have names, is not inferred as what it is.
+      Says<T, "This is not a runner by name. Write { name: runner }">
+    : T extends AgentTool.Any | Tool.Any
+      ? "A tool is not a runner. Give it to an agent, which is one"
+      : T extends AnyLayer
+        ? "A Layer is not a runner. Provide it around the run with Effect.provide"
+        : T extends AnyEffect
+          ? 'An Effect is not a runner. Write Runner.make("name", { run: () => effect })'
+          : T extends AnyFunction
+            ? 'A function is not a runner. Write Runner.make("name", { run: (input) => effect })'
+            : Says<T, "This is not a runner. Make one with Agent.make, Runner.make or a workflow">
 
 /** A member of a workflow that is given texts. */
 export type TextRunnerSlot<T> =

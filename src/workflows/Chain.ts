@@ -7,7 +7,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertOptions, invalid, namesOf } from "../internal/definition.ts"
+import { assertOptions, invalid, kindOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
@@ -186,9 +186,19 @@ export const make: {
 
 const known = namesOf<Options>({ description: true })
 
+const assertSteps = (name: string, steps: unknown): void => {
+  if (Array.isArray(steps)) return
+  throw invalid(
+    `chain "${name}"`,
+    `its steps are ${kindOf(steps)}, not a list`,
+    'Write Chain.make("name", [first, second])'
+  )
+}
+
 const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options = {}) => {
   assertOptions(`chain "${name}"`, options, known)
   // The constructors have checked that each step takes what the one before it gives.
+  assertSteps(name, given)
   const steps = given as ReadonlyArray<ErasedStep>
   const wrong = given.flatMap((step, index) => (isStep(step) ? [] : [[`step ${index + 1}`, step] as const]))
   Runner.membersOf(`chain "${name}"`, Object.fromEntries(wrong))

@@ -87,9 +87,10 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     readonly onMaxRounds?: OnMaxRounds | undefined
   } & (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
 ): Runner.Runner<I, Draft, E1 | E2 | Exhausted<OnMaxRounds>, R1 | R2> => {
-  const { maxRounds = 3, onMaxRounds } = options
   const subject = `evaluator-optimizer "${name}"`
+  Runner.assertMembers(subject, members)
   assertOptions(subject, options, known)
+  const { maxRounds = 3, onMaxRounds } = options
   assertOneOf(subject, "onMaxRounds", onMaxRounds, ["fail", "best"])
   check(subject, members.generator, maxRounds)
   const { evaluator, generator } = members

@@ -74,7 +74,7 @@ export const broadcast: {
   // For its error only: the compiler shows that of the last overload.
   <const T extends Unchecked>(name: string, runners: T & RunnerSlots<T>, options?: Options<Parallel.Mode>): Runner.Any
 } = (name: string, runners: Unchecked, options: Options<Parallel.Mode> = {}) =>
-  inOrder("broadcast", name, runners, options, Parallel.sameInput(runners.length))
+  inOrder("broadcast", name, runners, options, (input) => Parallel.sameInput(runners.length)(input))
 
 /** The input of {@link scatter}: that of each runner, in order. */
 export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<T[K]> }

@@ -214,7 +214,9 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   Runner.Services<Members[keyof Members]>
 > => {
   // `TakesConversation` has checked what they take.
-  const agents = new Map(Runner.membersOf(`handoffs "${name}"`, members) as ReadonlyArray<readonly [string, AnyAgent]>)
+  const agents = new Map(
+    Runner.namedMembersOf(`handoffs "${name}"`, members) as ReadonlyArray<readonly [string, AnyAgent]>
+  )
   assertOptions(`handoffs "${name}"`, options, knownOfTeam)
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)

@@ -138,7 +138,7 @@ export const make = <
   const { budget, spawn, workerOptions, ...own } = given
   const subject = `orchestrator "${name}"`
   // `TakesText` has checked what they take.
-  const roster = Runner.membersOf(subject, workers) as ReadonlyArray<readonly [string, AnyWorker]>
+  const roster = Runner.namedMembersOf(subject, workers) as ReadonlyArray<readonly [string, AnyWorker]>
   if (roster.length === 0 && spawn === undefined) {
     throw invalid(subject, "it has no workers", "Give it workers, or let it spawn some")
   }

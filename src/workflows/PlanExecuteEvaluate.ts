@@ -384,7 +384,7 @@ const assertRoles = (subject: string, options: Erased): void => {
 const settingsOf = (name: string, options: Erased): Settings => {
   const subject = `plan-execute-evaluate "${name}"`
   const limit = (option: string, value: number, least: number): number => atLeast(subject, option, value, least)
-  const workers = options.workers === undefined ? undefined : new Map(Runner.membersOf(subject, options.workers))
+  const workers = options.workers === undefined ? undefined : new Map(Runner.namedMembersOf(subject, options.workers))
   if (workers?.size === 0) throw invalid(subject, "it has no workers", "Give it at least one")
   if ((workers === undefined) === (options.executor === undefined)) {
     throw invalid(

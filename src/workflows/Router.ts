@@ -379,7 +379,7 @@ const knownOfMany: ReadonlySet<string> = new Set([...known, "mode", "concurrency
 const checked = (name: string, members: Unchecked, options: AnyOptions, names: ReadonlySet<string>): RouteMap => {
   assertOptions(`router "${name}"`, options, names)
   if (options.classify !== undefined) assertFunction(`router "${name}"`, "classify", options.classify)
-  const routes: RouteMap = new Map(Runner.membersOf(`router "${name}"`, members))
+  const routes: RouteMap = new Map(Runner.namedMembersOf(`router "${name}"`, members))
   if (routes.size === 0) throw invalid(`router "${name}"`, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {

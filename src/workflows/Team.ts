@@ -74,8 +74,9 @@ export const make = <L, const M extends Members>(
   for (const [limit, value] of Object.entries({ maxRounds, mailbox })) {
     atLeast(subject, limit, value, 1, ", or leave it out")
   }
+  Runner.assertMembers(subject, crew)
   const [[, leader]] = Runner.membersOf(subject, { [leaderName]: crew.leader }) as [readonly [string, AnyRunner]]
-  const members = Runner.membersOf(subject, crew.members) as ReadonlyArray<readonly [string, AnyRunner]>
+  const members = Runner.namedMembersOf(subject, crew.members) as ReadonlyArray<readonly [string, AnyRunner]>
   if (members.length === 0) throw invalid(subject, "it has no members", "Give it at least one")
   const taken = members.find(([name]) => name === leaderName || name === "all")
   if (taken !== undefined) throw invalid(subject, `a member is called "${taken[0]}"`, "Give it another name")

@@ -260,6 +260,12 @@ Router.make("r", {
   // @ts-expect-error A tool is not a runner. Give it to an agent, which is one
   tool
 })
+// @ts-expect-error This is not a runner by name. Write { name: runner }
+Router.make("r", [agent])
+// @ts-expect-error This is not a runner by name. Write { name: runner }
+Handoffs.make("h", [agent], { start: "agent" })
+// @ts-expect-error This is not a runner by name. Write { name: runner }
+Orchestrator.make("o", [agent])
 Router.many("r", {
   agent,
   // @ts-expect-error A Layer is not a runner. Provide it around the run with Effect.provide

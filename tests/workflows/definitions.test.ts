@@ -13,7 +13,8 @@ import {
   PlanExecuteEvaluate,
   RunError,
   Router,
-  Runner
+  Runner,
+  Team
 } from "troupe"
 
 const agent = Agent.make("agent", { description: "Does it" })
@@ -49,6 +50,65 @@ const definitions: ReadonlyArray<readonly [name: string, define: (member: unknow
     (member) => untyped(EvaluatorOptimizer.make)("e", { generator: member, evaluator: agent }, { accept: () => true })
   ]
 ]
+
+const named: ReadonlyArray<readonly [name: string, define: (...args: ReadonlyArray<unknown>) => unknown]> = [
+  ["a router", untyped(Router.make)],
+  ["a router to several", untyped(Router.many)],
+  ["handoffs", untyped(Handoffs.make)],
+  ["an orchestrator", untyped(Orchestrator.make)]
+]
+
+describe("a workflow whose members have names", () => {
+  for (const [name, define] of named) {
+    it(`refuses a list of them: ${name}`, () => {
+      assert.include(
+        refused(() => define("x", [agent], name === "handoffs" ? { start: "agent" } : {})),
+        "its members are a list. Give them by name: { name: runner }"
+      )
+    })
+  }
+
+  it("refuses a list of them: the workers of a plan, the members of a team", () => {
+    for (const define of [
+      () => untyped(PlanExecuteEvaluate.make)("p", { workers: [agent] }),
+      () => untyped(Team.make)("t", { leader: agent, members: [agent] })
+    ]) {
+      assert.include(refused(define), "its members are a list. Give them by name: { name: runner }")
+    }
+  })
+})
+
+describe("a workflow that is given its members in place of its name", () => {
+  for (const [name, define] of [
+    ...named,
+    ["a parallel", untyped(Parallel.make)],
+    ["an evaluator-optimizer", untyped(EvaluatorOptimizer.make)],
+    ["a team", untyped(Team.make)]
+  ] as const) {
+    it(`says what comes first: ${name}`, () => {
+      assert.include(
+        refused(() => define({ agent })),
+        "its members are undefined. Give its name first, then its members"
+      )
+    })
+  }
+
+  it("says how a chain is written", () => {
+    for (const args of [[[agent]], ["c", agent], ["c", { agent }]]) {
+      assert.include(
+        refused(() => untyped(Chain.make)(...args)),
+        'not a list. Write Chain.make("name", [first, second])'
+      )
+    }
+  })
+
+  it("says how a broadcast is written", () => {
+    assert.include(
+      refused(() => untyped(Gather.broadcast)([agent])),
+      "Write [a, b]"
+    )
+  })
+})
 
 describe("a workflow", () => {
   for (const [name, define] of definitions) {

@@ -9,10 +9,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as McpSchema from "effect/ai/McpSchema"
 import type * as EffectMcpServer from "effect/ai/McpServer"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as AgentTool from "../../AgentTool.ts"
-import { assertOptions, countOf, namesOf } from "../../internal/definition.ts"
+import { assertList, assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import { ofAgentTool } from "./internal/server/agentTool.ts"
@@ -236,6 +237,7 @@ export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
 const loadRegister = Effect.promise(() => import("./internal/server/register.ts"))
 
 const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>> => {
+  assertList(Limits.subject, "tools", likes, Predicate.isObject, { what: "a tool", remedy: "Write tools: [runner]" })
   const tools = likes.map((like) => {
     if (AgentTool.isAgentTool(like)) return ofAgentTool(like)
     return Runner.isRunner(like) ? Tool.make(like as Runner.Runner<string, unknown, unknown, unknown>) : like

@@ -52,6 +52,7 @@ export const maxJson = 8_000_000
 
 /** Makes a definition. Throws `InvalidDefinition` for options that are not valid. */
 export const define = (runner: unknown, options: Options): Definition => {
+  assertOptions("a durable run", options, known)
   const subject = `durable run "${options.name}"`
   assertName("a durable run", options.name, 'Give it one: Durable.make(runner, { name: "orders", version: "1", key })')
   if (!isStorable(options.name)) {
@@ -61,7 +62,6 @@ export const define = (runner: unknown, options: Options): Definition => {
       remedy: "Give it another name"
     })
   }
-  assertOptions(subject, options, known)
   assertText(subject, "version", options.version)
   assertFunction(subject, "key", options.key)
   if (!Runner.isRunner(runner)) {

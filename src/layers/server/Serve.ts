@@ -55,7 +55,8 @@ const respond = <E, R>(
 
 /**
  * A stream as server-sent events: each element is the JSON of one event. A client that is slow slows the stream; one that
- * hangs up interrupts it, and so the run behind it. When the stream fails, the last event is `failed`.
+ * hangs up interrupts it, and so the run behind it. When the stream fails, the last event is `failed`. Events of a run hold
+ * arguments, results and the whole transcript: send what `RunEvent.toClient` makes of them.
  *
  * @example
  * import { Effect, ManagedRuntime, Stream } from "effect"

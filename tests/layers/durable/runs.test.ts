@@ -227,7 +227,7 @@ it.live("a run that waits to know whether a step happened says so in the log, wi
     const file = yield* temporaryFile
     const begun = yield* Deferred.make<void>()
     const charge = Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
-    const pay = Durable.make(Runner.make("pay", { run: (_: string) => step("charge", charge) }), {
+    const pay = Durable.make(Runner.make("pay", { run: (text: string) => Effect.as(step("charge", charge), text) }), {
       name: "pay",
       version: "1",
       key: (text) => text

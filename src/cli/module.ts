@@ -13,7 +13,7 @@ import { readText } from "./files.ts"
 /** A runner of a file, which cannot promise its types; what is missing shows as a run's error. */
 export type TextRunner = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>
 
-/** The exports of a file, by name. Fails for a file that is not text, has no exports, or cannot be loaded. */
+/** The exports of a file, by name. Fails for a file that is not text, or cannot be loaded. */
 export const exportsOf = (
   file: string
 ): Effect.Effect<Readonly<Record<string, unknown>>, CliFailure, FileSystem.FileSystem | Path.Path> =>
@@ -21,7 +21,7 @@ export const exportsOf = (
     const path = yield* Path.Path
     const { text } = yield* readText(file)
     // Loading it runs it, so what cannot have any export is not loaded.
-    if (!/\bexports?\b/.test(text)) return yield* noRunner(file)
+    if (!/\bexports?\b/.test(text)) return {}
     const url = pathToFileURL(path.resolve(file)).href
     return yield* Effect.tryPromise({
       try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,

@@ -61,6 +61,9 @@ describe("troupe eval", () => {
       const chat = yield* troupe({ files: [path.join(root, "tests/support/chatAgent.ts")] })
       assert.strictEqual(chat.code, 2)
       assert.include(chat.message, "exports no evaluation")
+      // One that exports nothing is not loaded.
+      const nothing = yield* troupe({ files: [path.join(root, "tests/cli/eval.test.ts")] })
+      assert.include(nothing.message, "exports no evaluation")
       const wrong = yield* troupe({ compare: Option.some(evals) })
       assert.include(wrong.message, "is not a report. Write one with --save")
       assert.include((yield* troupe({ limit: Option.some(0) })).message, "--limit must be 1 or more")

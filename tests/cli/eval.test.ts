@@ -61,8 +61,9 @@ describe("troupe eval", () => {
       const chat = yield* troupe({ files: [path.join(root, "tests/support/chatAgent.ts")] })
       assert.strictEqual(chat.code, 2)
       assert.include(chat.message, "exports no evaluation")
-      // One that exports nothing is not loaded.
-      const nothing = yield* troupe({ files: [path.join(root, "tests/cli/eval.test.ts")] })
+      const empty = path.join(folder(), "empty.ts")
+      fs.writeFileSync(empty, "process.exit(1)")
+      const nothing = yield* troupe({ files: [empty] })
       assert.include(nothing.message, "exports no evaluation")
       const wrong = yield* troupe({ compare: Option.some(evals) })
       assert.include(wrong.message, "is not a report. Write one with --save")

@@ -599,7 +599,7 @@ export class MissingSyncEdge extends Schema.TaggedError<MissingSyncEdge>()("Miss
   model: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} was run by Effect.runSync, and its model ${this.model} needs the network. Provide SyncEdge.layer, or run the program with Effect.runPromise.`
+    return `${at(this.path)} was run by Effect.runSync, and its model "${this.model}" needs the network. Provide SyncEdge.layer, or run the program with Effect.runPromise.`
   }
 }
 

@@ -3,6 +3,7 @@
  * the outcome of each of its steps is kept before anything sees it, so that another process goes on from there.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Cron from "effect/Cron"
 import * as Duration from "effect/Duration"
@@ -267,7 +268,7 @@ export const list = (query: Query = {}): Effect.Effect<ReadonlyArray<Kept>, Dura
 export const prune = (age: Duration.Input): Effect.Effect<number, DurableError, Engine> =>
   Effect.gen(function* () {
     const engine = yield* Engine
-    const before = Date.now() - Duration.toMillis(Duration.fromInputUnsafe(age))
+    const before = (yield* Clock.currentTimeMillis) - Duration.toMillis(Duration.fromInputUnsafe(age))
     let removed = 0
     for (let some = 1; some > 0; removed += some) some = yield* engine.prune(before)
     return removed

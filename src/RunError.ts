@@ -14,6 +14,8 @@ import { noteOf, shouldRetry } from "./internal/modelRetry.ts"
 import { Spent } from "./RunEvent.ts"
 import { describe as describeWaiting, WaitingFor } from "./services/Waiting.ts"
 
+export { InvalidDefinition } from "./internal/invalidDefinition.ts"
+
 const Path = Schema.Array(Schema.String)
 const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
 
@@ -22,19 +24,6 @@ const soFar = {
   spent: Spent,
   /** The conversation up to the failure: give it to the next run to go on from there. */
   transcript: Prompt.Prompt
-}
-
-/** A definition that could never run: a duplicate tool name, a schema without a JSON form, an empty router. Thrown where it is defined. */
-export class InvalidDefinition extends Schema.TaggedError<InvalidDefinition>()("InvalidDefinition", {
-  /** The definition that is wrong, such as `agent "judge"`. */
-  subject: Schema.String,
-  problem: Schema.String,
-  /** The next step. */
-  remedy: Schema.String
-}) {
-  override get message(): string {
-    return `${this.subject}: ${this.problem}. ${this.remedy}`
-  }
 }
 
 /** The input is not a conversation that a model accepts: an unknown part, a result without its call. */

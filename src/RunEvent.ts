@@ -37,6 +37,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { assertOptions } from "./internal/definition.ts"
 import { clientError, tagOf } from "./internal/clientError.ts"
 import { elementsReader, partialReader } from "./internal/partialOutput.ts"
 import { rendering } from "./internal/render.ts"
@@ -561,12 +562,15 @@ export const text = <E, R>(
   events: Stream.Stream<RunEvent, E, R>,
   options: { readonly of?: string | ReadonlyArray<string> | undefined } = {}
 ): Stream.Stream<string, E, R> => {
+  assertOptions("RunEvent.text", options, knownOfText)
   const isWanted = isOf(options.of)
   return events.pipe(
     Stream.filter((event) => event._tag === "TextDelta" && isWanted(event.path)),
     Stream.map((event) => (event._tag === "TextDelta" ? event.delta : ""))
   )
 }
+
+const knownOfText: ReadonlySet<string> = new Set(["of"])
 
 /** Whether a path is that of the root, of a member by its name, or the one given. */
 const isOf = (of: string | ReadonlyArray<string> | undefined): ((path: ReadonlyArray<string>) => boolean) => {
@@ -817,9 +821,12 @@ const nothing: ReadonlySet<Exposed> = new Set()
 export const toClientWith = (options: {
   readonly expose?: ReadonlyArray<Exposed> | undefined
 }): ((event: RunEvent) => Client | undefined) => {
+  assertOptions("RunEvent.toClientWith", options, knownOfClient)
   const exposed = new Set(options.expose)
   return (event) => clientOf(event, exposed)
 }
+
+const knownOfClient: ReadonlySet<string> = new Set(["expose"])
 
 const clientOf = (event: RunEvent, exposed: ReadonlySet<Exposed>): Client | undefined => {
   const isNested = event.path.length > 1

@@ -23,11 +23,12 @@ import {
   assertOptions,
   assertSchema,
   assertText,
-  atLeast,
   durationOf,
   invalid,
   kindOf,
-  namesOf
+  limitOf,
+  namesOf,
+  numberOf
 } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
 import * as Budgets from "./internal/budget.ts"
@@ -374,10 +375,14 @@ export interface MapInputOptions<in out I2> {
 const isDataFirst = (args: IArguments): boolean => isRunner(args[0])
 
 /** The schemas of a runner whose output was changed. */
-const withOutput = (self: Any, { output }: MapOptions<unknown> = {}): Schemas.Schemas => ({
-  ...schemasOf(`runner "${self.name}"`, { output }),
-  input: self.definition.input
-})
+const withOutput = (self: Any, options: MapOptions<unknown> = {}): Schemas.Schemas => {
+  const subject = `runner "${self.name}"`
+  assertOptions(subject, options, knownOfMap)
+  return { ...schemasOf(subject, options), input: self.definition.input }
+}
+
+const knownOfMap = namesOf<MapOptions<unknown>>({ output: true })
+const knownOfMapInput = namesOf<MapInputOptions<unknown>>({ input: true })
 
 /**
  * Changes the output by a function; what it throws is a defect. It is the same run, with the same name. `output` is the
@@ -450,13 +455,16 @@ export const mapInput: {
   <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I, options?: MapInputOptions<I2>): Runner<I2, A, E, R>
 } = dual(
   isDataFirst,
-  <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I, options: MapInputOptions<I2> = {}) =>
-    modify(
+  <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I, options: MapInputOptions<I2> = {}) => {
+    const subject = `runner "${self.name}"`
+    assertOptions(subject, options, knownOfMapInput)
+    return modify(
       self,
       (input: I2, _state, inner) =>
         Effect.suspend(() => inner(resumes(self, input) ? (input as unknown as I) : f(input))),
-      { ...schemasOf(`runner "${self.name}"`, options), output: self.definition.output }
+      { ...schemasOf(subject, options), output: self.definition.output }
     )
+  }
 )
 
 /** A suspended agent resumes its own conversation, so its input is not needed again. */
@@ -542,7 +550,7 @@ export const limitsOf = (subject: string, budget: Budget): Budgets.Limits => {
   const { onExceeded = "fail", time, ...counts } = budget
   for (const [limit, value] of Object.entries(counts)) {
     const least = limit === "cost" || limit === "toolCalls" ? 0 : 1
-    if (value !== undefined) atLeast(subject, `its budget of ${limit}`, value, least, ", or leave it out")
+    if (value !== undefined) numberOf(subject, `its budget of ${limit}`, value, least)
   }
   return { ...counts, onExceeded, time: time === undefined ? undefined : durationOf(subject, "time", time) }
 }
@@ -641,6 +649,7 @@ export const withRetry: {
   <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>): Runner<I, A, E, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>) => {
   assertOptions(`the retry of runner "${self.name}"`, options, knownOfRetry)
+  if (options.times !== undefined) limitOf(`the retry of runner "${self.name}"`, "times", options.times, 0)
   return modify(self, (input: I, state, inner) =>
     inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
       Resumption.counting("retries", input, state, (retries) =>

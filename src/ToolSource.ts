@@ -6,6 +6,7 @@ import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
+import { assertOptions, namesOf } from "./internal/definition.ts"
 import type * as AgentTool from "./AgentTool.ts"
 
 const TypeId = "~troupe/ToolSource"
@@ -68,15 +69,20 @@ export interface Options<R> {
  * const tools = ToolSource.make("desk", () => Effect.sync(() => (open.now ? [clock] : [])))
  * const agent = Agent.make("agent", { tools: [tools] })
  */
-export const make = <R = never>(name: string, list: List<R>, options: Options<R> = {}): ToolSource<R> => ({
-  [TypeId]: TypeId,
-  name,
-  from: options.from?.key,
-  names: options.names ?? [],
-  list,
-  // What says nothing of itself reads what others wrote.
-  holds: () => [Tool.make(name)]
-})
+export const make = <R = never>(name: string, list: List<R>, options: Options<R> = {}): ToolSource<R> => {
+  assertOptions(`source of tools "${name}"`, options, known)
+  return {
+    [TypeId]: TypeId,
+    name,
+    from: options.from?.key,
+    names: options.names ?? [],
+    list,
+    // What says nothing of itself reads what others wrote.
+    holds: () => [Tool.make(name)]
+  }
+}
+
+const known = namesOf<Options<unknown>>({ from: true, names: true })
 
 /** @internal The source as one that is known to give these tools. */
 export const holding = <R>(self: ToolSource<R>, holds: () => ReadonlyArray<Tool.Any>): ToolSource<R> => ({

@@ -2,6 +2,7 @@
  * The files of a sandbox over time: noted, compared and put back. What commands changed counts like what tools wrote.
  */
 import * as Effect from "effect/Effect"
+import { assertOptions, namesOf } from "./internal/definition.ts"
 import { hash } from "./internal/fingerprint.ts"
 import { CurrentState } from "./internal/runState.ts"
 import { type Approver, CurrentApprover, type Denied, floorsOf, type Request } from "./services/Approver.ts"
@@ -67,11 +68,15 @@ export interface RestoreOptions {
  */
 export const restore = (
   to: Snapshot,
-  { approved = false, expected }: RestoreOptions = {}
-): Effect.Effect<ReadonlyArray<Change>, WorkspaceError, Sandbox> =>
-  Effect.flatMap(Sandbox, (sandbox) => restoreIn(sandbox, to, { approved, expected }))
+  options: RestoreOptions = {}
+): Effect.Effect<ReadonlyArray<Change>, WorkspaceError, Sandbox> => {
+  assertOptions("Workspace.restore", options, known)
+  return Effect.flatMap(Sandbox, (sandbox) => restoreIn(sandbox, to, options))
+}
 
-/** {@link restore} in a sandbox that is at hand. */
+const known = namesOf<RestoreOptions>({ approved: true, expected: true })
+
+/** @internal {@link restore} in a sandbox that is at hand. */
 export const restoreIn = Effect.fnUntraced(function* (
   sandbox: Pick<Service, "snapshots">,
   to: Snapshot,
@@ -88,7 +93,7 @@ export const restoreIn = Effect.fnUntraced(function* (
   return changes
 })
 
-/** What {@link restoreIn} does before it changes anything: it looks, and asks. */
+/** @internal What {@link restoreIn} does before it changes anything: it looks, and asks. */
 export const agreeTo = Effect.fnUntraced(function* (
   { snapshots }: Pick<Service, "snapshots">,
   to: Snapshot,

@@ -37,8 +37,10 @@ const isList = (item: Item | ReadonlyArray<Item>): item is ReadonlyArray<Item> =
 export const get = (
   key: string,
   options: { readonly namespace: string }
-): Effect.Effect<Kept | undefined, StoreError, MemoryStore> =>
-  MemoryStore.use((store) => store.get(options.namespace, key))
+): Effect.Effect<Kept | undefined, StoreError, MemoryStore> => {
+  assertNamespace("Memory.get", options, knownOfTools)
+  return MemoryStore.use((store) => store.get(options.namespace, key))
+}
 
 /**
  * The texts of a namespace that fit best, the best first, at most `limit` (default 10, at most 1000): by their words, and with
@@ -52,8 +54,10 @@ export const get = (
 export const search = (
   query: string,
   options: { readonly namespace: string; readonly limit?: number | undefined }
-): Effect.Effect<ReadonlyArray<Found>, StoreError, MemoryStore> =>
-  MemoryStore.use((store) => store.search(query, options.namespace, within(options.limit, 10)))
+): Effect.Effect<ReadonlyArray<Found>, StoreError, MemoryStore> => {
+  assertNamespace("Memory.search", options, knownOfRecall)
+  return MemoryStore.use((store) => store.search(query, options.namespace, within(options.limit, 10)))
+}
 
 /**
  * The texts of a namespace in the order of their keys, at most `limit` (default 100, at most 1000). For the next page, give the
@@ -63,18 +67,25 @@ export const list = (options: {
   readonly namespace: string
   readonly limit?: number | undefined
   readonly after?: string | undefined
-}): Effect.Effect<ReadonlyArray<Kept>, StoreError, MemoryStore> =>
-  MemoryStore.use((store) => store.list(options.namespace, within(options.limit, 100), options.after))
+}): Effect.Effect<ReadonlyArray<Kept>, StoreError, MemoryStore> => {
+  assertNamespace("Memory.list", options, knownOfList)
+  return MemoryStore.use((store) => store.list(options.namespace, within(options.limit, 100), options.after))
+}
 
 /** Removes the text with this key; there need not be one. */
 export const remove = (
   key: string,
   options: { readonly namespace: string }
-): Effect.Effect<void, StoreError, MemoryStore> => MemoryStore.use((store) => store.remove(options.namespace, [key]))
+): Effect.Effect<void, StoreError, MemoryStore> => {
+  assertNamespace("Memory.remove", options, knownOfTools)
+  return MemoryStore.use((store) => store.remove(options.namespace, [key]))
+}
 
 /** Removes every text of a namespace. */
-export const clear = (options: { readonly namespace: string }): Effect.Effect<void, StoreError, MemoryStore> =>
-  MemoryStore.use((store) => store.remove(options.namespace, undefined))
+export const clear = (options: { readonly namespace: string }): Effect.Effect<void, StoreError, MemoryStore> => {
+  assertNamespace("Memory.clear", options, knownOfTools)
+  return MemoryStore.use((store) => store.remove(options.namespace, undefined))
+}
 
 const Key = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200))
 /** What a model may put down at once. */
@@ -188,6 +199,7 @@ export const feature = (options: {
 
 const knownOfTools: ReadonlySet<string> = new Set(["namespace"])
 const knownOfRecall: ReadonlySet<string> = new Set(["namespace", "limit"])
+const knownOfList: ReadonlySet<string> = new Set(["namespace", "limit", "after"])
 const knownOfFeature: ReadonlySet<string> = new Set(["namespace", "limit", "recall"])
 
 /** Throws without a namespace, in which one user's texts would be another's. */

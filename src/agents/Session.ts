@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
-import { assertName, assertOneOf, assertOptions, invalid, namesOf } from "../internal/definition.ts"
+import { assertName, assertOneOf, assertOptions, countOf, invalid, namesOf } from "../internal/definition.ts"
 import { decided, decidedHere, text } from "../internal/decided.ts"
 import { promptIn, replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
@@ -288,8 +288,10 @@ export const rewind = (
   from: string,
   to: string,
   options: RewindTo
-): Runner.Runner<void, ReadonlyArray<string>, Failure | WorkspaceError, SessionStore | Sandbox> =>
-  Runner.make("rewind", {
+): Runner.Runner<void, ReadonlyArray<string>, Failure | WorkspaceError, SessionStore | Sandbox> => {
+  assertOptions("Session.rewind", options, knownOfRewind)
+  countOf("Session.rewind", "before", options.before)
+  return Runner.make("rewind", {
     description: `Goes back in session ${from}`,
     output: Schema.Array(Schema.String),
     run: () =>
@@ -299,6 +301,9 @@ export const rewind = (
         return yield* Step.run("rewind", rewound, goBack({ from, to, target, expected }, options))
       })
   })
+}
+
+const knownOfRewind = namesOf<RewindTo>({ before: true, approved: true })
 
 /** From which files to which a rewind goes, by their snapshots. */
 const Plan = Schema.Struct({ expected: Schema.String, target: Schema.String })

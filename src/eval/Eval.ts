@@ -269,7 +269,14 @@ export const check = (report: Report): Effect.Effect<Report, EvalFailed> =>
 
 /** The table of a report for people, at most `width` characters wide. Default 100. */
 export const toTable = (report: Report, options: { readonly width?: number | undefined } = {}): string =>
-  Table.table(report, options.width ?? 100)
+  Table.table(report, widthOf("Eval.toTable", options))
+
+const knownOfTable: ReadonlySet<string> = new Set(["width"])
+
+const widthOf = (subject: string, options: { readonly width?: number | undefined }): number => {
+  assertOptions(subject, options, knownOfTable)
+  return countOf(subject, "width", options.width ?? 100)
+}
 
 /** The report as JUnit's XML, which most build servers show: a suite for each runner, a test for each case and each gate of a mean. */
 export const toJUnit = (report: Report): string => Table.junit(report)
@@ -298,7 +305,7 @@ export const compare = (before: Report, after: Report): Compare.Comparison => Co
 export const comparisonTable = (
   comparison: Compare.Comparison,
   options: { readonly width?: number | undefined } = {}
-): string => Compare.comparisonTable(comparison, options.width ?? 100)
+): string => Compare.comparisonTable(comparison, widthOf("Eval.comparisonTable", options))
 
 /**
  * Makes a scorer of a function, with a name and options of its own. A plain function among `scorers` is the same, under the

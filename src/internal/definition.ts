@@ -2,13 +2,14 @@
  * Checks of what a definition is given, for programs that the compiler has not checked: values in the shapes of other
  * libraries, and schemas of another copy of effect. Everything here throws `InvalidDefinition`.
  */
+import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as Version from "effect/Version"
-import { InvalidDefinition } from "../RunError.ts"
+import { InvalidDefinition } from "./invalidDefinition.ts"
 
 /** The kind of a value, for a message. */
 export const kindOf = (value: unknown): string => {
@@ -107,10 +108,16 @@ export const countOf = (subject: string, option: string, value: number, least = 
   throw invalid(subject, `${option} is ${inWords(value)}`, `Use a whole number from ${least}`)
 }
 
-/** Returns `value` if it is a number from `least`, and throws otherwise. */
-export const atLeast = (subject: string, option: string, value: number, least: number, remedy = ""): number => {
-  if (typeof value === "number" && value >= least) return value
-  throw invalid(subject, `${option} is ${inWords(value)}`, `Use ${least} or more${remedy}`)
+/** As {@link countOf}, of a limit that `Infinity` lifts. */
+export const limitOf = (subject: string, option: string, value: number, least = 1): number =>
+  value === Infinity ? value : countOf(subject, option, value, least)
+
+/** Returns `value` if it is a number from `least` to `most`, and throws otherwise. */
+export const numberOf = (subject: string, option: string, value: number, least = 0, most = Infinity): number => {
+  if (typeof value === "number" && value >= least && value <= most) return value
+  const remedy =
+    most === Infinity ? `Use ${least} or more` : `Use a number from ${least} to ${most}, such as ${most * 0.8}`
+  throw invalid(subject, `${option} is ${inWords(value)}`, remedy)
 }
 
 /** As {@link durationOf}. Throws for one that is not above 0, too. */
@@ -120,15 +127,46 @@ export const positiveDurationOf = (subject: string, option: string, input: Durat
   throw invalid(subject, `its ${option} is not above 0`, 'Use milliseconds, or a text such as "30 seconds"')
 }
 
-/** Returns the duration that `input` is, and throws for what is not one. */
-export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration =>
-  Option.getOrThrowWith(Duration.fromInput(input), () =>
-    invalid(
-      subject,
-      `its ${option} is not a duration: ${inWords(input)}`,
-      'Use milliseconds, or a text such as "30 seconds"'
-    )
-  )
+/** Returns the duration that `input` is, and throws for what is not one, or is below 0. */
+export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
+  const duration = isUnclear(input) ? undefined : Option.getOrUndefined(Duration.fromInput(input))
+  if (duration !== undefined && !Duration.isNegative(duration)) return duration
+  const problem =
+    duration === undefined ? `its ${option} is not a duration: ${inWords(input)}` : `its ${option} is negative`
+  throw invalid(subject, problem, 'Use milliseconds, or a text such as "30 seconds"')
+}
+
+/** As {@link durationOf}, in milliseconds that a timer of the platform can wait: 24.8 days. It would not wait at all for longer. */
+export const timerOf = (subject: string, option: string, input: Duration.Input): number =>
+  Math.min(Duration.toMillis(durationOf(subject, option, input)), longest)
+
+/** With room for what is added to a time. */
+const longest = 2 ** 31 - 1 - 60_000
+
+const units: ReadonlySet<string> = new Set([
+  "weeks",
+  "days",
+  "hours",
+  "minutes",
+  "seconds",
+  "milliseconds",
+  "microseconds",
+  "nanoseconds"
+])
+
+/** What Effect takes for no time at all: NaN, and an object with a unit that does not exist. */
+const isUnclear = (input: unknown): boolean =>
+  Number.isNaN(input) ||
+  (Predicate.isObject(input) &&
+    !Duration.isDuration(input) &&
+    Object.entries(input).some(([unit, value]) => !units.has(unit) || Number.isNaN(value)))
+
+/** Returns the number of bytes that `input` is, and throws for what is not a size above 0. */
+export const byteSizeOf = (subject: string, option: string, input: ByteSize.Input): bigint => {
+  const bytes = Option.getOrUndefined(ByteSize.fromInput(input))
+  if (bytes !== undefined && bytes > 0n) return bytes
+  throw invalid(subject, `its ${option} is not a size above 0`, 'Use bytes, or a text such as "64 MiB"')
+}
 
 const ours = new WeakSet<object>()
 

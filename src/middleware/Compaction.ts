@@ -208,15 +208,20 @@ export interface Sizes {
   readonly tail?: number | undefined
 }
 
-const endsOf = (name: string, { above, head, tail }: Sizes, parts: Offloaded.Ends): Offloaded.Ends => {
+const knownOfSizes = namesOf<Sizes>({ above: true, head: true, tail: true })
+
+const endsOf = (name: string, options: Sizes, parts: Offloaded.Ends): Offloaded.Ends => {
+  const subject = `compaction policy "${name}"`
+  assertOptions(subject, options, knownOfSizes)
+  const { above, head = parts.head, tail = parts.tail } = options
   if (!(Number.isFinite(above) && above >= 1)) {
     throw invalid(
-      `compaction policy "${name}"`,
+      subject,
       `above is ${kindOf(above) === "a number" ? above : kindOf(above)}`,
       "Give a number of tokens, such as 8_000"
     )
   }
-  return { head: head ?? parts.head, tail: tail ?? parts.tail }
+  return { head: countOf(subject, "head", head, 0), tail: countOf(subject, "tail", tail, 0) }
 }
 
 /**

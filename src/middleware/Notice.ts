@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import { assertOptions, assertText, invalid, inWords, namesOf } from "../internal/definition.ts"
+import { assertOptions, assertText, invalid, namesOf, numberOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Runner from "../Runner.ts"
@@ -45,9 +45,7 @@ export const make = (options: Options = {}): Middleware.Middleware => {
   assertOptions(subject, options, known)
   assertText(subject, "directory", directory)
   assertText(subject, "zone", zone)
-  if (!(at >= 0 && at <= 1)) {
-    throw invalid(subject, `at is ${inWords(at)}`, "Give a part from 0 to 1, such as 0.8")
-  }
+  numberOf(subject, "at", at, 0, 1)
   const clock = date ? clockOf(subject, zone) : undefined
   const given = RunScoped.make<{ readonly atStart: Remaining }>("notice")
   return Middleware.make("notice", {

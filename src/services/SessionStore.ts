@@ -8,7 +8,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
-import { durationOf } from "../internal/definition.ts"
+import { assertOptions, durationOf } from "../internal/definition.ts"
 import * as Suspension from "../internal/suspension.ts"
 import type { SessionConflict, StoreError } from "../RunError.ts"
 import type { WaitingFor } from "./Waiting.ts"
@@ -216,8 +216,14 @@ export const fork = (
   from: string,
   to: string,
   options: { readonly before?: number | undefined } = {}
-): Effect.Effect<void, StoreError | SessionConflict, SessionStore> =>
-  Effect.flatMap(SessionStore, (store) => store.fork(from, to, options.before))
+): Effect.Effect<void, StoreError | SessionConflict, SessionStore> => {
+  assertOptions("SessionStore.fork", options, knownOfFork)
+  return Effect.flatMap(SessionStore, (store) => store.fork(from, to, options.before))
+}
+
+const knownOfFork: ReadonlySet<string> = new Set(["before"])
+const knownOfList: ReadonlySet<string> = new Set(["limit", "after"])
+const knownOfPrune: ReadonlySet<string> = new Set(["idle"])
 
 /**
  * Gives a session another id. Fails with `SessionConflict` when `to` exists already, `from` does not, or a turn of it is
@@ -245,11 +251,11 @@ const maxLimit = 1000
  */
 export const list = (
   options: { readonly limit?: number | undefined; readonly after?: string | undefined } = {}
-): Effect.Effect<ReadonlyArray<Info>, StoreError, SessionStore> =>
-  Effect.flatMap(SessionStore, (store) => {
-    const limit = Math.trunc(options.limit ?? 100)
-    return store.list(Math.min(Math.max(limit || 0, 0), maxLimit), options.after)
-  })
+): Effect.Effect<ReadonlyArray<Info>, StoreError, SessionStore> => {
+  assertOptions("SessionStore.list", options, knownOfList)
+  const limit = Math.trunc(options.limit ?? 100)
+  return Effect.flatMap(SessionStore, (store) => store.list(Math.min(Math.max(limit || 0, 0), maxLimit), options.after))
+}
 
 /**
  * Removes a session with all that it holds; there need not be one. A turn that is under way fails with `SessionConflict` when
@@ -266,5 +272,8 @@ export const remove = (id: string): Effect.Effect<void, StoreError, SessionStore
  *
  * const removed = SessionStore.prune({ idle: "30 days" })
  */
-export const prune = (options: { readonly idle: Duration.Input }): Effect.Effect<number, StoreError, SessionStore> =>
-  Effect.flatMap(SessionStore, (store) => store.prune(durationOf("SessionStore.prune", "idle", options.idle)))
+export const prune = (options: { readonly idle: Duration.Input }): Effect.Effect<number, StoreError, SessionStore> => {
+  assertOptions("SessionStore.prune", options, knownOfPrune)
+  const idle = durationOf("SessionStore.prune", "idle", options.idle)
+  return Effect.flatMap(SessionStore, (store) => store.prune(idle))
+}

@@ -89,6 +89,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
 ): Runner.Runner<I, Draft, E1 | E2 | Exhausted<OnMaxRounds>, R1 | R2> => {
   const subject = `evaluator-optimizer "${name}"`
   Runner.assertMembers(subject, members)
+  assertOptions(`the members of ${subject}`, members, knownMembers)
   assertOptions(subject, options, known)
   const { maxRounds = 3, onMaxRounds } = options
   assertOneOf(subject, "onMaxRounds", onMaxRounds, ["fail", "best"])
@@ -135,6 +136,8 @@ const known = namesOf<Options<unknown, unknown, unknown>>({
   score: true,
   revise: true
 })
+
+const knownMembers: ReadonlySet<string> = new Set(["generator", "evaluator"])
 
 const check = (subject: string, generator: unknown, maxRounds: number): void => {
   countOf(subject, "maxRounds", maxRounds)

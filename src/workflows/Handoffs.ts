@@ -15,7 +15,7 @@ import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import type { RunnerSlot } from "../internal/wiring.ts"
-import { assertOneOf, assertOptions, atLeast, invalid, namesOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, invalid, limitOf, namesOf } from "../internal/definition.ts"
 import * as Runner from "../Runner.ts"
 
 /**
@@ -273,7 +273,7 @@ const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: strin
   if (!agents.has(start)) {
     throw invalid(subject, `there is no "${start}" to start with`, `Use one of: ${names}`)
   }
-  atLeast(subject, "maxHandoffs", maxHandoffs, 0)
+  limitOf(subject, "maxHandoffs", maxHandoffs, 0)
   for (const [key, agent] of agents) {
     for (const { handsOffTo: target } of agent.definition.structure().members) {
       if (target === undefined || agents.has(target)) continue

@@ -11,7 +11,7 @@ import type * as Budgets from "../internal/budget.ts"
 import { lenient, readBy } from "../internal/reading.ts"
 import { countsOf, nextIn } from "../internal/resumption.ts"
 import { type Count, CurrentState, type RunState } from "../internal/runState.ts"
-import { assertOptions, atLeast, invalid, namesOf } from "../internal/definition.ts"
+import { assertOptions, invalid, limitOf, namesOf } from "../internal/definition.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
@@ -241,7 +241,7 @@ const limitsOf = (spawn: Spawn<ReadonlyArray<AgentTool.Any>> | undefined) => ({
 
 const assertLimits = (subject: string, limits: Readonly<Record<string, number | undefined>>): void => {
   for (const [limit, value] of Object.entries(limits)) {
-    if (value !== undefined) atLeast(subject, limit, value, 1, ", or leave it out")
+    if (value !== undefined) limitOf(subject, limit, value)
   }
 }
 

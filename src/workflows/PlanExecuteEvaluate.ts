@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertOneOf, assertOptions, atLeast, invalid, namesOf } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, invalid, limitOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
@@ -316,6 +316,7 @@ export const make: {
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
 } = (name: string, members: Erased, options: Erased = {}) => {
+  assertOptions(`the members of plan-execute-evaluate "${name}"`, members, knownMembers)
   assertOptions(`plan-execute-evaluate "${name}"`, options, known)
   const settings = settingsOf(name, { ...members, ...options })
   return Runner.erasedWorkflow(name, {
@@ -351,6 +352,13 @@ const known = namesOf<Omit<Erased, "planner" | "workers" | "executor" | "evaluat
   score: true
 })
 
+const knownMembers = namesOf<Pick<Erased, "planner" | "workers" | "executor" | "evaluator">>({
+  planner: true,
+  workers: true,
+  executor: true,
+  evaluator: true
+})
+
 /** A runner or a function whose input an overload has checked. */
 type AnyMember = Runner.Any | ((input: never) => unknown)
 
@@ -383,7 +391,7 @@ const assertRoles = (subject: string, options: Erased): void => {
 
 const settingsOf = (name: string, options: Erased): Settings => {
   const subject = `plan-execute-evaluate "${name}"`
-  const limit = (option: string, value: number, least: number): number => atLeast(subject, option, value, least)
+  const limit = (option: string, value: number, least: number): number => limitOf(subject, option, value, least)
   const workers = options.workers === undefined ? undefined : new Map(Runner.namedMembersOf(subject, options.workers))
   if (workers?.size === 0) throw invalid(subject, "it has no workers", "Give it at least one")
   if ((workers === undefined) === (options.executor === undefined)) {

@@ -6,7 +6,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertFunction, assertOptions, atLeast, invalid, inWords } from "../internal/definition.ts"
+import { assertFunction, assertOptions, invalid, limitOf, numberOf } from "../internal/definition.ts"
 import { decidedHere, text, texts } from "../internal/decided.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -245,7 +245,7 @@ export const many: {
   const { classify, threshold = 0 } = options
   const { concurrency, maxRoutes = routes.size, mode = Group.failFast } = given
   Group.check(`router "${name}"`, routes.size, mode, concurrency)
-  atLeast(`router "${name}"`, "maxRoutes", maxRoutes, 1)
+  limitOf(`router "${name}"`, "maxRoutes", maxRoutes)
   const choose =
     classify === undefined
       ? eachByModel(name, routes, options)
@@ -389,8 +389,7 @@ const checked = (name: string, members: Unchecked, options: AnyOptions, names: R
       `Use one of: ${[...routes.keys()].join(", ")}`
     )
   }
-  if (!(threshold >= 0 && threshold <= 1))
-    throw invalid(`router "${name}"`, `its threshold is ${inWords(threshold)}`, "Use 0 to 1")
+  numberOf(`router "${name}"`, "threshold", threshold, 0, 1)
   return routes
 }
 

@@ -1,6 +1,6 @@
 /** Teams: a leader who assigns tasks, members who work on them at once, a board and mailboxes between them. */
 import * as Duration from "effect/Duration"
-import { assertOptions, atLeast, durationOf, invalid, namesOf } from "../internal/definition.ts"
+import { assertOptions, countOf, durationOf, invalid, limitOf, namesOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
 import type { BudgetExceeded } from "../RunError.ts"
@@ -33,6 +33,8 @@ export interface Options {
 }
 
 const known = namesOf<Options>({ description: true, budget: true, maxRounds: true, stuckAfter: true, mailbox: true })
+
+const knownMembers = namesOf<Crew<unknown, Members>>({ leader: true, members: true })
 
 /**
  * Makes a team. Its leader gets tools to create, assign, release and cancel tasks, and to send messages; members get tools to claim
@@ -71,10 +73,10 @@ export const make = <L, const M extends Members>(
   const subject = `team "${name}"`
   assertOptions(subject, options, known)
   const { budget, description, mailbox = 16, maxRounds = 20, stuckAfter = Duration.minutes(5) } = options
-  for (const [limit, value] of Object.entries({ maxRounds, mailbox })) {
-    atLeast(subject, limit, value, 1, ", or leave it out")
-  }
   Runner.assertMembers(subject, crew)
+  assertOptions(`the members of ${subject}`, crew, knownMembers)
+  limitOf(subject, "maxRounds", maxRounds)
+  countOf(subject, "mailbox", mailbox)
   const [[, leader]] = Runner.membersOf(subject, { [leaderName]: crew.leader }) as [readonly [string, AnyRunner]]
   const members = Runner.namedMembersOf(subject, crew.members) as ReadonlyArray<readonly [string, AnyRunner]>
   if (members.length === 0) throw invalid(subject, "it has no members", "Give it at least one")

@@ -81,7 +81,7 @@ const values: ReadonlyArray<readonly [option: string, make: () => unknown, remed
   ["onMaxRounds", refined({ onMaxRounds: "other" }), "best"],
   ["onMaxRounds", planned({ onMaxRounds: "other" }), "best"],
   ["onStepFailure", planned({ onStepFailure: "other" }), "replan"],
-  ["concurrency", planned({ concurrency: "other" }), "1 or more"],
+  ["concurrency", planned({ concurrency: "other" }), "whole number"],
   ["mode", () => Parallel.make("p", { agent }, loosely({ mode: "settle" })), "Parallel.settle"],
   ["mode", () => Gather.broadcast("b", [agent], loosely({ mode: "race" })), "Parallel.race"],
   ["mode", () => Gather.map("m", agent, loosely({ mode: "quorum" })), "Parallel.quorum(n)"],

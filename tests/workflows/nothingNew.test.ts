@@ -22,7 +22,8 @@ const begunBy = <R>(
     return begun
   })
 
-const paying = (stubborn: Effect.Effect<string>) => Runner.make("payment", { run: (_: string) => stubborn })
+const paying = (stubborn: Effect.Effect<string>) =>
+  Runner.make("payment", { run: (bill: string) => Effect.as(stubborn, `paid ${bill}`) })
 
 describe("a branch that is interrupted while it cannot be", () => {
   it.effect("begins no further run", () =>

@@ -6,7 +6,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { messageOf } from "../../internal/message.ts"
-import { assertOptions, kindOf } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
 import { issuesOf } from "../../internal/issues.ts"
 import { codec } from "../../internal/jsonForm.ts"
 import { asClause } from "../../internal/text.ts"
@@ -135,10 +135,24 @@ export interface TraceOptions extends Query {
   readonly expected?: "output" | "nothing" | undefined
 }
 
+const knownOfTraces = namesOf<TraceOptions>({
+  expected: true,
+  runner: true,
+  session: true,
+  status: true,
+  error: true,
+  since: true,
+  until: true,
+  limit: true,
+  before: true
+})
+
 const atOnce = 500
 
 /** Cases of the runs that a store of traces has. */
 export const fromTraces = (options: TraceOptions): Stream.Stream<Case<string, Schema.Json>, StoreError, TraceStore> => {
+  assertOptions("Eval.fromTraces", options, knownOfTraces)
+  assertOneOf("Eval.fromTraces", "expected", options.expected, ["output", "nothing"])
   const { expected = "output", ...query } = options
   const limit = Math.min(Math.max(Math.trunc(query.limit ?? 100), 1), 1000)
   return Stream.unwrap(

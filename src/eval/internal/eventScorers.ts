@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import { cut } from "../../internal/text.ts"
-import { assertName, assertOptions, durationOf } from "../../internal/definition.ts"
+import { assertName, assertOptions, durationOf, numberOf } from "../../internal/definition.ts"
 import { hash } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -150,6 +150,7 @@ export const atMost = (limits: Limits): OfEvents => {
     ...counts,
     ...(time === undefined ? {} : { durationMs: Duration.toMillis(durationOf("Eval.atMost", "time", time)) })
   }
+  for (const [limit, value] of Object.entries(counts)) if (value !== undefined) numberOf("Eval.atMost", limit, value)
   const entries = Object.entries(all).filter((entry): entry is [keyof typeof units, number] => entry[1] !== undefined)
   if (entries.length === 0) {
     throw new InvalidDefinition({

@@ -8,9 +8,8 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
-import { assertFunction, assertOptions, durationOf, inWords } from "../../internal/definition.ts"
+import { assertFunction, assertOptions, countOf, durationOf, numberOf } from "../../internal/definition.ts"
 import type { ServicesIn } from "../../internal/wiring.ts"
-import { InvalidDefinition } from "../../RunError.ts"
 import { isTerminal, type RunEvent } from "../../RunEvent.ts"
 import { CurrentSampler, type Recorder } from "../../services/TraceStore.ts"
 import { inputOf } from "./data.ts"
@@ -84,10 +83,9 @@ export const sampling = <const S extends ReadonlyArray<SampleScorer>, R = never>
   assertOptions(subject, options, known)
   assertFunction(subject, "onScored", options.onScored)
   const { concurrency = 2, fraction, maxWaiting = 100 } = options
-  if (!(fraction >= 0 && fraction <= 1)) {
-    const remedy = "Use a number from 0 to 1, such as 0.05"
-    throw new InvalidDefinition({ subject, problem: `fraction is ${inWords(fraction)}`, remedy })
-  }
+  numberOf(subject, "fraction", fraction, 0, 1)
+  countOf(subject, "concurrency", concurrency)
+  countOf(subject, "maxWaiting", maxWaiting)
   const drain = durationOf(subject, "drain", options.drain ?? "5 seconds")
   const scorers = scorersOf(subject, options.scorers)
   const made = Effect.gen(function* () {

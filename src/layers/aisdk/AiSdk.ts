@@ -12,7 +12,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import { lookUp } from "../../data/models.ts"
-import { positiveDurationOf } from "../../internal/definition.ts"
+import { assertOptions, namesOf, positiveDurationOf } from "../../internal/definition.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { contextOf } from "../internal/model/direct.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
@@ -79,11 +79,36 @@ export interface Options extends CallOptions {
  * const program = Agent.make("agent", { instructions: "Be brief." }).run("Hello").pipe(Effect.provide(Claude))
  */
 export const layer = (model: Model, options: Options = {}): Layer.Layer<LanguageModel.LanguageModel> => {
+  assertOptions("AiSdk.layer", options, known)
   Calls.assertModel("AiSdk.layer", model, "doGenerate", 'createAnthropic()("claude-sonnet-4-5")')
   const timeout = positiveDurationOf("AiSdk.layer", "timeout", options.timeout ?? "10 minutes")
   // The public type leaves out what only this Layer calls.
   return Layer.effectContext(make(model as unknown as LanguageModelV4, options, timeout))
 }
+
+const callNames = {
+  temperature: true,
+  topP: true,
+  topK: true,
+  maxOutputTokens: true,
+  stopSequences: true,
+  seed: true,
+  presencePenalty: true,
+  frequencyPenalty: true,
+  reasoning: true,
+  cache: true,
+  headers: true,
+  providerOptions: true
+} as const
+const known = namesOf<Options>({ ...callNames, timeout: true, retry: true, structuredOutput: true })
+const knownOfCall = namesOf<CallOptions>(callNames)
+const knownOfEmbedding = namesOf<EmbeddingOptions>({ timeout: true, retry: true, providerOptions: true })
+const media = { timeout: true, retry: true, providerOptions: true } as const
+const knownOfMedia = namesOf<Media.MediaOptions>({ ...media, maxAnswerBytes: true })
+const knownOfSpeech = namesOf<Media.SpeechOptions>({ ...media, maxAnswerBytes: true, voice: true })
+const knownOfTranscription = namesOf<Media.TranscriptionOptions>({ ...media, maxAudioBytes: true })
+
+const assertCall = (options: CallOptions): void => assertOptions("options of calls of AiSdk", options, knownOfCall)
 
 /**
  * Sets request options for the calls made inside of an Effect; they win over those of the Layer.
@@ -96,10 +121,10 @@ export const layer = (model: Model, options: Options = {}): Layer.Layer<Language
  *   .run("Hello")
  *   .pipe(AiSdk.withOptions({ providerOptions: { anthropic: { thinking: { type: "adaptive" } } } }))
  */
-export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(CurrentOptions, merge)
+export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(CurrentOptions, merge, assertCall)
 
 /** {@link withOptions} for a Stream. */
-export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge)
+export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge, assertCall)
 
 const make = (
   model: LanguageModelV4,
@@ -158,6 +183,7 @@ export const layerEmbedding = (
   model: Embedder,
   options: EmbeddingOptions = {}
 ): Layer.Layer<EmbeddingModel.EmbeddingModel> => {
+  assertOptions("AiSdk.layerEmbedding", options, knownOfEmbedding)
   const example = 'createGoogle().embeddingModel("gemini-embedding-001")'
   Calls.assertModel("AiSdk.layerEmbedding", model, "doEmbed", example)
   // The public type leaves out what only this Layer calls.
@@ -206,6 +232,7 @@ export type { MediaOptions, Model as MediaModel } from "./internal/media.ts"
  * const Painter = AiSdk.layerImages(createGoogle({ apiKey: "..." }).image("imagen-4.0-generate-001"))
  */
 export const layerImages = (model: Media.Model, options: Media.MediaOptions = {}): Layer.Layer<Images> => {
+  assertOptions("AiSdk.layerImages", options, knownOfMedia)
   Calls.assertModel("AiSdk.layerImages", model, "doGenerate", 'createGoogle().image("imagen-4.0-generate-001")')
   return Layer.succeed(Images, Media.images(model, options))
 }
@@ -219,12 +246,10 @@ export const layerImages = (model: Media.Model, options: Media.MediaOptions = {}
  *
  * const speaking = (model: AiSdk.MediaModel) => AiSdk.layerSpeech(model, { voice: "alloy" })
  */
-export const layerSpeech = (
-  model: Media.Model,
-  { voice, ...options }: Media.MediaOptions & { readonly voice?: string | undefined } = {}
-): Layer.Layer<Speech> => {
+export const layerSpeech = (model: Media.Model, options: Media.SpeechOptions = {}): Layer.Layer<Speech> => {
+  assertOptions("AiSdk.layerSpeech", options, knownOfSpeech)
   Calls.assertModel("AiSdk.layerSpeech", model, "doGenerate", 'createOpenAI().speech("gpt-4o-mini-tts")')
-  return Layer.succeed(Speech, Media.speech(model, options, voice))
+  return Layer.succeed(Speech, Media.speech(model, options, options.voice))
 }
 
 /**
@@ -240,8 +265,9 @@ export const layerSpeech = (
  */
 export const layerTranscription = (
   model: Media.Model,
-  options: Omit<Media.MediaOptions, "maxAnswerBytes"> & { readonly maxAudioBytes?: number | undefined } = {}
+  options: Media.TranscriptionOptions = {}
 ): Layer.Layer<Transcription> => {
+  assertOptions("AiSdk.layerTranscription", options, knownOfTranscription)
   Calls.assertModel("AiSdk.layerTranscription", model, "doGenerate", 'createOpenAI().transcription("whisper-1")')
   return Layer.succeed(Transcription, Media.transcription(model, options))
 }

@@ -320,6 +320,7 @@ export const layerTerminal: Layer.Layer<never, never, Terminal.Terminal> = Layer
  * )
  */
 export const signing = (options: { readonly secret: Redacted.Redacted<string> }): Layer.Layer<never> => {
+  assertOptions("Approvals.signing", options, knownOfSigning)
   const { secret } = options
   const key: unknown = Redacted.isRedacted(secret) ? Redacted.value(secret) : undefined
   if (typeof key !== "string" || key === "") {
@@ -334,6 +335,8 @@ export const signing = (options: { readonly secret: Redacted.Redacted<string> })
     verify: (payload, signature) => isSignedBy(key, payload, signature)
   })
 }
+
+const knownOfSigning: ReadonlySet<string> = new Set(["secret"])
 
 /**
  * Validates the input of a client. A run trusts its input as it trusts the program: pass input of a client to a run only

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
-import { assertOneOf, assertText, kindOf } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, assertText, countOf, kindOf, namesOf } from "../../internal/definition.ts"
 import { listAll, type Listed } from "../../internal/toolListing.ts"
 import { CurrentRoom, type RoomFailure, type RoomSuspension, type RoomWait } from "../../internal/toolRoom.ts"
 import { delegation } from "../../internal/toolDefinition.ts"
@@ -92,6 +92,7 @@ export const feature = <const T extends ReadonlyArray<Member>>(
   const settings = settingsOf(options, ["name", "direct", "destructive", "maxResultChars"])
   assertOneOf("code mode", "destructive", destructive, ["ask", "allow"])
   assertText("code mode", "name", name)
+  countOf("code mode", "maxResultChars", maxResultChars)
   const members = membersOf(tools)
   let last:
     | { readonly given: ReadonlyArray<AgentTool.Any>; readonly engine: unknown; readonly shown: Listed }
@@ -199,11 +200,15 @@ export interface InlineOptions {
  * const program = (wasm: ArrayBuffer) =>
  *   CodeMode.run("return 6 * 7", []).pipe(Effect.provide(CodeMode.layerQuickJsInline({ wasm })))
  */
-export const layerQuickJsInline = ({ wasm }: InlineOptions): Layer.Layer<CodeEngine, CodeEngineError> =>
-  Layer.effect(
+export const layerQuickJsInline = (options: InlineOptions): Layer.Layer<CodeEngine, CodeEngineError> => {
+  assertOptions("CodeMode.layerQuickJsInline", options, knownOfInline)
+  return Layer.effect(
     CodeEngine,
-    Effect.map(Inline.load(wasm), (engine) => ({ start: (program) => Inline.start(engine, program) }))
+    Effect.map(Inline.load(options.wasm), (engine) => ({ start: (program) => Inline.start(engine, program) }))
   )
+}
+
+const knownOfInline = namesOf<InlineOptions>({ wasm: true })
 
 interface Members {
   readonly own: ReadonlyArray<AgentTool.Any>

@@ -19,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlClient as Sql } from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import type { Json } from "effect/Schema"
-import { assertOptions, assertText, durationOf, namesOf } from "../../internal/definition.ts"
+import { assertOptions, assertText, countOf, durationOf, namesOf, numberOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { absent } from "../../internal/optional.ts"
 import type { RunState } from "../../internal/runState.ts"
@@ -258,21 +258,28 @@ export const steps = (self: Named, key: string): Effect.Effect<ReadonlyArray<Kep
   Effect.flatMap(Engine, (engine) => engine.steps(ref(self, key)))
 
 /** Runs, the one that changed last first; at most 50 if `limit` is unset. */
-export const list = (query: Query = {}): Effect.Effect<ReadonlyArray<Kept>, DurableError, Engine> =>
-  Effect.flatMap(Engine, (engine) => engine.list(query))
+export const list = (query: Query = {}): Effect.Effect<ReadonlyArray<Kept>, DurableError, Engine> => {
+  assertOptions("Durable.list", query, knownOfQuery)
+  if (query.limit !== undefined) countOf("Durable.list", "limit", query.limit, 0)
+  return Effect.flatMap(Engine, (engine) => engine.list(query))
+}
+
+const knownOfQuery = namesOf<Query>({ name: true, state: true, limit: true })
 
 /**
  * Removes runs that ended so long ago, with everything that is kept of them, and returns how many. The option `keep` of the
  * engine does so by itself.
  */
-export const prune = (age: Duration.Input): Effect.Effect<number, DurableError, Engine> =>
-  Effect.gen(function* () {
+export const prune = (age: Duration.Input): Effect.Effect<number, DurableError, Engine> => {
+  const kept = Duration.toMillis(durationOf("Durable.prune", "age", age))
+  return Effect.gen(function* () {
     const engine = yield* Engine
-    const before = (yield* Clock.currentTimeMillis) - Duration.toMillis(Duration.fromInputUnsafe(age))
+    const before = (yield* Clock.currentTimeMillis) - kept
     let removed = 0
     for (let some = 1; some > 0; removed += some) some = yield* engine.prune(before)
     return removed
   })
+}
 
 /** The state of the run of this key. */
 export const status = (self: Named, key: string): Effect.Effect<Status, DurableError, Engine> =>
@@ -312,8 +319,13 @@ export const events = (
   self: Named,
   key: string,
   options?: { readonly from?: number | "now" | undefined }
-): Stream.Stream<RunEvent, DurableError, Engine> =>
-  Stream.unwrap(Effect.map(Engine, (engine) => engine.events(ref(self, key), options?.from ?? 0)))
+): Stream.Stream<RunEvent, DurableError, Engine> => {
+  if (options !== undefined) assertOptions("Durable.events", options, knownOfEvents)
+  if (typeof options?.from === "number") numberOf("Durable.events", "from", options.from)
+  return Stream.unwrap(Effect.map(Engine, (engine) => engine.events(ref(self, key), options?.from ?? 0)))
+}
+
+const knownOfEvents: ReadonlySet<string> = new Set(["from"])
 
 /**
  * Gives a run the value that `Step.signal` of this name waits for, or will. Values of one name are taken in the order in which
@@ -671,9 +683,10 @@ export const layerPostgres = (
   const subject = "Durable.layerPostgres"
   assertOptions(subject, options, new Set(["url", "maxConnections", "prepare", ...engineOptions]))
   const settings = settingsOf(subject, options)
+  const maxConnections = countOf(subject, "maxConnections", options.maxConnections ?? 10)
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
   const database = Effect.map(loaded(pgClient, "npm install @effect/sql-pg"), ({ layer }) => {
-    const { maxConnections = 10, prepare = true } = options
+    const { prepare = true } = options
     // What a step gave may be large, and a run whose steps cannot be read goes on nowhere. This is what a column can hold.
     return layer({ url, maxConnections, prepare, maxMessageSize: 1_100_000_000 })
   })

@@ -4,6 +4,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { assertOneOf, assertOptions, limitOf, namesOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { canonical } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
@@ -41,8 +42,15 @@ export interface ClientInputOptions {
 }
 
 /** The input without what a client must not write, or a failure that names the first such part. */
-export const check = (input: unknown, options: ClientInputOptions = {}): Effect.Effect<Prompt.Prompt, ForeignInput> =>
-  Effect.fromResult(new Gate(options).read(input))
+export const check = (input: unknown, options: ClientInputOptions = {}): Effect.Effect<Prompt.Prompt, ForeignInput> => {
+  assertOptions(subject, options, known)
+  assertOneOf(subject, "foreign", options.foreign, ["refuse", "strip"])
+  for (const limit of ["maxMessages", "maxSize"] as const) limitOf(subject, limit, options[limit] ?? 1)
+  return Effect.fromResult(new Gate(options).read(input))
+}
+
+const subject = "Approvals.clientInput"
+const known = namesOf<ClientInputOptions>({ history: true, foreign: true, maxMessages: true, maxSize: true })
 
 type Kind = ForeignInput["kind"]
 

@@ -15,7 +15,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { countOf, positiveDurationOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, namesOf, positiveDurationOf } from "../../internal/definition.ts"
 import * as Lacking from "../../internal/lacking.ts"
 import { messageOf } from "../../internal/message.ts"
 import type { ModelUnavailable } from "../../RunError.ts"
@@ -58,6 +58,19 @@ export interface Options {
   readonly seed?: number | undefined
 }
 
+const embeddingNames = { modelPath: true, threads: true, contextTokens: true, gpu: true } as const
+const known = namesOf<Options>({
+  ...embeddingNames,
+  sequences: true,
+  maxOutputTokens: true,
+  timeout: true,
+  temperature: true,
+  topP: true,
+  topK: true,
+  seed: true
+})
+const knownOfEmbedding = namesOf<EmbeddingOptions>(embeddingNames)
+
 const positive = (option: string, value: number | undefined): void => {
   if (value !== undefined) countOf("LlamaCpp.layer", option, value)
 }
@@ -82,6 +95,7 @@ const positive = (option: string, value: number | undefined): void => {
  * const program = Agent.make("agent", { instructions: "Be brief." }).run("Hello").pipe(Effect.provide(Local))
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, ModelUnavailable> => {
+  assertOptions("LlamaCpp.layer", options, known)
   for (const option of ["threads", "contextTokens", "sequences", "maxOutputTokens"] as const)
     positive(option, options[option])
   const timeout = positiveDurationOf("LlamaCpp.layer", "timeout", options.timeout ?? "10 minutes")
@@ -245,6 +259,7 @@ export type EmbeddingOptions = Pick<Options, "modelPath" | "threads" | "contextT
 export const layerEmbedding = (
   options: EmbeddingOptions
 ): Layer.Layer<EmbeddingModel.EmbeddingModel, ModelUnavailable> => {
+  assertOptions("LlamaCpp.layerEmbedding", options, knownOfEmbedding)
   for (const option of ["threads", "contextTokens"] as const) positive(option, options[option])
   return Layer.effect(
     EmbeddingModel.EmbeddingModel,

@@ -380,8 +380,7 @@ export const layerFile = <R = never>(
  * const reader = Agent.make("reader", { tools: [Mcp.tools({ servers: ["files"], allow: ["read_*"] })] })
  */
 export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> => {
-  assertOptions("Mcp.tools", view, knownOfView)
-  assertOneOf("Mcp.tools", "prefix", view.prefix, ["collision", "always"])
+  assertView("Mcp.tools", view)
   return ToolSource.holding(
     ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)), { from: Mcp }),
     () => (view.servers ?? ["*"]).map(toolOfServer)
@@ -389,6 +388,11 @@ export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> => {
 }
 
 const knownOfView = namesOf<Tools.View>({ servers: true, allow: true, deny: true, prefix: true })
+
+const assertView = (subject: string, view: Tools.View): void => {
+  assertOptions(subject, view, knownOfView)
+  assertOneOf(subject, "prefix", view.prefix, ["collision", "always"])
+}
 
 /** Stands for the tools of a server, which are not known before they are listed. No server has the name `*`. */
 const toolOfServer = (server: string) => Tool.make("mcp").annotate(ServerName, server)
@@ -443,5 +447,7 @@ type AnyTools = Record<
  *   return yield* LanguageModel.generateText({ prompt: "What is in README.md?", toolkit })
  * })
  */
-export const toolkit = (view: Tools.View = {}): Effect.Effect<Toolkit.WithHandler<AnyTools>, never, Mcp> =>
-  Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), Tools.toToolkit<AnyTools>))
+export const toolkit = (view: Tools.View = {}): Effect.Effect<Toolkit.WithHandler<AnyTools>, never, Mcp> => {
+  assertView("Mcp.toolkit", view)
+  return Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), Tools.toToolkit<AnyTools>))
+}

@@ -227,11 +227,14 @@ export type Requirements<Tools extends ReadonlyArray<ToolLike>, RR> =
 export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
   options: RunLimits & { readonly tools: Tools }
 ): Layer.Layer<never, never, EffectMcpServer.McpServer | ServicesOf<Tools[number]>> => {
+  assertOptions("McpServer.layer", options, knownOfLayer)
   // The union of the tools' services is what the types say; at run time they are in the Layer's context.
   const tools = toolsOf(options.tools) as ReadonlyArray<McpTool<ServicesOf<Tools[number]>>>
   const places = Limits.placesOf(options)
   return Layer.effectDiscard(Effect.flatMap(loadRegister, ({ register }) => register(tools, places())))
 }
+
+const knownOfLayer = namesOf<RunLimits & { readonly tools: unknown }>({ maxRuns: true, maxWaiting: true, tools: true })
 
 /** Loaded with the server: the protocol's schemas are as much code as an agent. */
 const loadRegister = Effect.promise(() => import("./internal/server/register.ts"))
@@ -291,6 +294,7 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
   const maxBatch = countOf(Limits.subject, "maxBatch", options.maxBatch ?? 100)
   const maxLineSize = countOf(Limits.subject, "maxLineSize", options.maxLineSize ?? 4 * 1024 * 1024)
   const sessions = Limits.sessionLimits(options.http ?? {})
+  countOf(Limits.subject, "http.maxBodySize", options.http?.maxBodySize ?? 1)
   const places = Limits.placesOf(options)
   const info = {
     name: options.name ?? "troupe",

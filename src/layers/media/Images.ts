@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import type * as AgentTool from "../../AgentTool.ts"
 import type { ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Images.ts"
@@ -24,6 +25,8 @@ export type { Saves } from "./internal/tool.ts"
  */
 export const generate = (request: Port.Request): Effect.Effect<Port.Result, AiError.AiError, Port.Images> =>
   Effect.flatMap(Port.Images, (service) => service.generate(request))
+
+const known = namesOf<ToolOptions<never>>({ name: true, description: true, size: true, save: true })
 
 /** How an agent makes images. */
 export interface ToolOptions<Out> {
@@ -48,12 +51,11 @@ export interface ToolOptions<Out> {
  *
  * const painter = Agent.make("painter", { instructions: "Draw what is asked for.", tools: [Images.tool({ size: "1024x1024" })] })
  */
-export const tool = <Out = never>({
-  description = "Makes an image of a description.",
-  name = "generate_image",
-  save,
-  size
-}: ToolOptions<Out> = {}): AgentTool.AgentTool<string, Port.Images | ServicesIn<Out>> => {
+export const tool = <Out = never>(
+  options: ToolOptions<Out> = {}
+): AgentTool.AgentTool<string, Port.Images | ServicesIn<Out>> => {
+  assertOptions("Images.tool", options, known)
+  const { description = "Makes an image of a description.", name = "generate_image", save, size } = options
   const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
   return toolOf({
     name,

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Schema from "effect/Schema"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import type * as AgentTool from "../../AgentTool.ts"
 import type { ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Speech.ts"
@@ -45,13 +46,10 @@ export interface ToolOptions<Out> extends Omit<Port.Request, "text"> {
  *   tools: [Speech.tool({ voice: "nova", save: ({ data }) => `sound ${played.push(data)}` })]
  * })
  */
-export const tool = <Out>({
-  description = "Says a text aloud.",
-  name = "speak",
-  save,
-  ...how
-}: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Speech | ServicesIn<Out>> =>
-  toolOf({
+export const tool = <Out>(options: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Speech | ServicesIn<Out>> => {
+  assertOptions("Speech.tool", options, known)
+  const { description = "Says a text aloud.", name = "speak", save, ...how } = options
+  return toolOf({
     name,
     description,
     parameters: Schema.Struct({ text: Schema.String }),
@@ -61,3 +59,14 @@ export const tool = <Out>({
         return { mediaType: sound.mediaType, bytes: sound.data.length, saved: yield* saved(save, sound) }
       })
   })
+}
+
+const known = namesOf<ToolOptions<never>>({
+  name: true,
+  description: true,
+  save: true,
+  voice: true,
+  instructions: true,
+  format: true,
+  speed: true
+})

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Schema from "effect/Schema"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import type * as AgentTool from "../../AgentTool.ts"
 import type { ServicesIn } from "../../internal/wiring.ts"
 import * as Port from "../../services/Transcription.ts"
@@ -52,13 +53,12 @@ export interface ToolOptions<Out> extends Pick<Port.Request, "language" | "promp
  *   ]
  * })
  */
-export const tool = <Out extends Loaded>({
-  description,
-  load,
-  name = "transcribe",
-  ...how
-}: ToolOptions<Out>): AgentTool.AgentTool<string, Port.Transcription | ServicesIn<Out>> =>
-  toolOf({
+export const tool = <Out extends Loaded>(
+  options: ToolOptions<Out>
+): AgentTool.AgentTool<string, Port.Transcription | ServicesIn<Out>> => {
+  assertOptions("Transcription.tool", options, known)
+  const { description, load, name = "transcribe", ...how } = options
+  return toolOf({
     name,
     description,
     parameters: Schema.Struct({ recording: Schema.String }),
@@ -70,6 +70,15 @@ export const tool = <Out extends Loaded>({
         return { text, ...(durationSeconds === undefined ? {} : { durationSeconds }) }
       })
   })
+}
+
+const known = namesOf<ToolOptions<never>>({
+  name: true,
+  description: true,
+  load: true,
+  language: true,
+  prompt: true
+})
 
 /** A recording, or what gives one. */
 export type Loaded = Port.Audio | PromiseLike<Port.Audio> | Effect.Effect<Port.Audio, unknown, unknown>

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { answeredBy } from "../../internal/answeredBy.ts"
 import { InvalidDefinition } from "../../RunError.ts"
-import { countOf, positiveDurationOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, namesOf, positiveDurationOf } from "../../internal/definition.ts"
 import type * as ModelInfo from "../../services/ModelInfo.ts"
 import { contextOf } from "../internal/model/direct.ts"
 import * as Asking from "./internal/asking.ts"
@@ -68,7 +68,7 @@ export const layer = <const L extends readonly [Model<unknown, unknown>, ...Read
   models: L,
   options: Options = {}
 ): Model<Layer.Error<L[number]>, Layer.Services<L[number]>> => {
-  const chosen = assertOptions(models, options)
+  const chosen = chosenOf(models, options)
   const made = Effect.gen(function* () {
     const contexts = yield* Effect.forEach(models, (model) => Layer.build(model))
     const members = contexts.map((context, index) => Members.make(context, index, chosen.breaker))
@@ -89,7 +89,11 @@ const refuse = (problem: string, remedy: string): InvalidDefinition =>
 const durationOf = (option: string, input: Duration.Input): Duration.Duration =>
   positiveDurationOf("Fallback.layer", option, input)
 
-const assertOptions = (models: ReadonlyArray<unknown>, options: Options): Chosen => {
+const known = namesOf<Options>({ order: true, hedgeAfter: true, breaker: true })
+const knownOfBreaker: ReadonlySet<string> = new Set(["failures", "reset"])
+
+const chosenOf = (models: ReadonlyArray<unknown>, options: Options): Chosen => {
+  assertOptions("Fallback.layer", options, known)
   const { breaker = { failures: 5, reset: "30 seconds" }, hedgeAfter, order = inOrder } = options
   if (!Array.isArray(models) || models.length === 0 || !models.every(Layer.isLayer)) {
     throw refuse(
@@ -101,11 +105,12 @@ const assertOptions = (models: ReadonlyArray<unknown>, options: Options): Chosen
     const { weights } = order
     const isGood =
       weights.length === models.length &&
-      weights.every((one) => one >= 0 && one < Infinity) &&
+      weights.every((one) => Number.isFinite(one) && one >= 0) &&
       weights.some((one) => one > 0)
     if (!isGood)
       throw refuse("its weights are not one number for each model", "Write Fallback.weighted([3, 1]) for two models")
   }
+  if (breaker !== "none") assertOptions("breaker of Fallback.layer", breaker, knownOfBreaker)
   return {
     order,
     hedgeAfter: hedgeAfter === undefined ? undefined : durationOf("hedgeAfter", hedgeAfter),

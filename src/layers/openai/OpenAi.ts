@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { lookUp } from "../../data/models.ts"
-import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Calling from "../internal/model/calling.ts"
 import { contextOf } from "../internal/model/direct.ts"
@@ -29,7 +29,7 @@ import { type Question, requests, textOf } from "./internal/asking.ts"
 import * as Carrier from "./internal/carrier.ts"
 import * as Chat from "./internal/chat.ts"
 import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
-import { type Connected, connect, type EndpointOptions } from "./internal/connection.ts"
+import { type Connected, connect, endpointNames, type EndpointOptions } from "./internal/connection.ts"
 import { Images } from "../../services/Images.ts"
 import { Speech } from "../../services/Speech.ts"
 import { Transcription } from "../../services/Transcription.ts"
@@ -127,29 +127,59 @@ export interface Options extends EndpointOptions {
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> => {
   assertOptions("OpenAi.layer", options, known, elsewhere)
+  if (options.options !== undefined) assertCall(options.options)
   assertWays("OpenAi.layer", options)
   return Layer.effectContext(make(options))
 }
 
-const known = namesOf<Options>({
+const clientNames = {
   model: true,
-  apiKey: true,
-  baseUrl: true,
   api: true,
   provider: true,
   timeout: true,
   retry: true,
-  organization: true,
-  project: true,
   headers: true,
   structuredOutput: true,
   cache: true,
   toolSearch: true,
   streamUsage: true,
   maxAnswerBytes: true,
-  transport: true,
   options: true
+} as const
+const knownOfClient = namesOf<ClientOptions>(clientNames)
+const known = namesOf<Options>({
+  ...clientNames,
+  apiKey: true,
+  baseUrl: true,
+  organization: true,
+  project: true,
+  transport: true
 })
+
+const knownOfCall = namesOf<CallOptions>({
+  model: true,
+  temperature: true,
+  topP: true,
+  maxOutputTokens: true,
+  reasoningEffort: true,
+  verbosity: true,
+  parallelToolCalls: true,
+  serviceTier: true,
+  metadata: true,
+  seed: true,
+  stop: true,
+  chat: true,
+  responses: true,
+  body: true
+})
+
+const assertCall = (options: CallOptions): void =>
+  assertOptions("options of calls of OpenAi", options, knownOfCall, {
+    max_tokens: "Give it as maxOutputTokens",
+    response_format: "Give the agent an output",
+    tools: "Give them to the agent",
+    top_p: "Give it as topP"
+  })
 
 /** Options of the `openai` package, and of a call. */
 const elsewhere = {
@@ -194,6 +224,8 @@ export const layerClient = (
   client: Client,
   options: ClientOptions
 ): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> => {
+  assertOptions("OpenAi.layerClient", options, knownOfClient, elsewhere)
+  if (options.options !== undefined) assertCall(options.options)
   assertWays("OpenAi.layerClient", options)
   return Layer.effectContext(
     Effect.gen(function* () {
@@ -222,8 +254,18 @@ export const layerClient = (
  */
 export const layerEmbedding = (
   options: Embedding.EmbeddingOptions
-): Layer.Layer<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
-  Layer.effect(EmbeddingModel.EmbeddingModel, Embedding.make(options))
+): Layer.Layer<EmbeddingModel.EmbeddingModel, Config.ConfigError> => {
+  assertOptions("OpenAi.layerEmbedding", options, knownOfEmbedding)
+  const { dimensions = 1, limits = {} } = options
+  assertOptions("limits of OpenAi.layerEmbedding", limits, knownOfLimits)
+  countOf("OpenAi.layerEmbedding", "dimensions", dimensions)
+  countOf("OpenAi.layerEmbedding", "limits.inputs", limits.inputs ?? 1)
+  countOf("OpenAi.layerEmbedding", "limits.tokens", limits.tokens ?? 1)
+  return Layer.effect(EmbeddingModel.EmbeddingModel, Embedding.make(options))
+}
+
+const knownOfLimits: ReadonlySet<string> = new Set(["inputs", "tokens"])
+const knownOfEmbedding = namesOf<Embedding.EmbeddingOptions>({ ...endpointNames, dimensions: true, limits: true })
 
 /**
  * Images by a model at OpenAI or a compatible server. Requests with `images` are sent as edits. An answer with the address of an image in
@@ -240,8 +282,17 @@ export const layerEmbedding = (
  *   Effect.provide(OpenAi.layerImages({ model: "gpt-image-1" }))
  * )
  */
-export const layerImages = (options: ImagesApi.ImagesOptions): Layer.Layer<Images, Config.ConfigError> =>
-  Layer.effect(Images, ImagesApi.make(options))
+export const layerImages = (options: ImagesApi.ImagesOptions): Layer.Layer<Images, Config.ConfigError> => {
+  assertOptions("OpenAi.layerImages", options, knownOfImages)
+  return Layer.effect(Images, ImagesApi.make(options))
+}
+
+const knownOfImages = namesOf<ImagesApi.ImagesOptions>({
+  ...endpointNames,
+  quality: true,
+  background: true,
+  format: true
+})
 
 /**
  * Speech by a model at OpenAI or a compatible server. Fails with `ConfigError` as {@link layer} does, and calls with `AiError` as those
@@ -255,8 +306,12 @@ export const layerImages = (options: ImagesApi.ImagesOptions): Layer.Layer<Image
  *   Effect.provide(OpenAi.layerSpeech({ model: "gpt-4o-mini-tts", voice: "nova" }))
  * )
  */
-export const layerSpeech = (options: SpeechApi.SpeechOptions): Layer.Layer<Speech, Config.ConfigError> =>
-  Layer.effect(Speech, SpeechApi.make(options))
+export const layerSpeech = (options: SpeechApi.SpeechOptions): Layer.Layer<Speech, Config.ConfigError> => {
+  assertOptions("OpenAi.layerSpeech", options, knownOfSpeech)
+  return Layer.effect(Speech, SpeechApi.make(options))
+}
+
+const knownOfSpeech = namesOf<SpeechApi.SpeechOptions>({ ...endpointNames, voice: true })
 
 /**
  * Texts of recordings by a model at OpenAI or a compatible server. Fails with `ConfigError` as {@link layer} does, and calls with
@@ -274,7 +329,13 @@ export const layerSpeech = (options: SpeechApi.SpeechOptions): Layer.Layer<Speec
  */
 export const layerTranscription = (
   options: TranscriptionApi.TranscriptionOptions
-): Layer.Layer<Transcription, Config.ConfigError> => Layer.effect(Transcription, TranscriptionApi.make(options))
+): Layer.Layer<Transcription, Config.ConfigError> => {
+  assertOptions("OpenAi.layerTranscription", options, knownOfTranscription)
+  countOf("OpenAi.layerTranscription", "maxAudioBytes", options.maxAudioBytes ?? 1)
+  return Layer.effect(Transcription, TranscriptionApi.make(options))
+}
+
+const knownOfTranscription = namesOf<TranscriptionApi.TranscriptionOptions>({ ...endpointNames, maxAudioBytes: true })
 
 /** {@link Options}, each a value or a Config of one. */
 export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }
@@ -311,10 +372,10 @@ export const layerConfig = (options: ConfigOptions): Layer.Layer<LanguageModel.L
  * const agent = Agent.make("agent", { instructions: "Be brief." })
  * const precise = agent.run("Hello").pipe(OpenAi.withOptions({ temperature: 0, maxOutputTokens: 200 }))
  */
-export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(CurrentOptions, merge)
+export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(CurrentOptions, merge, assertCall)
 
 /** {@link withOptions} for a Stream. */
-export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge)
+export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge, assertCall)
 
 /** True when the conversation was too long for the model: shorten it and try again. */
 export const isContextLengthExceeded = (error: AiError.AiError): boolean =>

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import type { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import * as Node from "#sandbox"
@@ -65,8 +66,9 @@ export interface MemoryOptions {
  * })
  * const answer = coder.run("What is in notes.md?").pipe(Effect.provide([DemoModel.layer, Memory]))
  */
-export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Sandbox> =>
-  Layer.effect(
+export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Sandbox> => {
+  assertOptions("Sandbox.layerMemory", options, knownOfMemory)
+  return Layer.effect(
     Sandbox,
     Effect.sync(() => {
       const files = MemoryFiles.make(options.files ?? {})
@@ -84,6 +86,9 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Sandbox> =
       }
     })
   )
+}
+
+const knownOfMemory = namesOf<MemoryOptions>({ files: true, commands: true })
 
 /**
  * The machine of the user, with `root` as the workspace. It isolates nothing: a command can do what the user can. Use it where
@@ -151,8 +156,8 @@ export const layerBubblewrap = (options: Bubblewrap.Options): Layer.Layer<Sandbo
  * })
  */
 export const worktree = (options: WorktreeOptions): Layer.Layer<Sandbox, InvalidDefinition> => {
-  const { within = (root) => layerLocal({ root }) } = options
-  return Layer.fresh(Layer.unwrap(Effect.map(Node.worktree(options), within)))
+  const { within = (root) => layerLocal({ root }), ...tree } = options
+  return Layer.fresh(Layer.unwrap(Effect.map(Node.worktree(tree), within)))
 }
 
 /**

@@ -5,7 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { countOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import { inputOf, takesText } from "../../internal/runnerSchemas.ts"
 import { version } from "../../internal/version.generated.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -27,6 +27,14 @@ export interface Options<R> {
   /** How many bytes a message of the editor may have. Default 33,554,432. */
   readonly maxLineSize?: number | undefined
 }
+
+const known = namesOf<Options<never>>({
+  runner: true,
+  name: true,
+  version: true,
+  maxSessions: true,
+  maxLineSize: true
+})
 
 /** A server that serves. */
 export class Served extends Context.Service<
@@ -67,6 +75,7 @@ export class Served extends Context.Service<
  * )
  */
 export const serve = <R>(options: Options<R>): Layer.Layer<Served, never, R> => {
+  assertOptions("AcpServer", options, known)
   const { runner } = options
   if (!Runner.isRunner(runner) || !takesText(inputOf(runner))) {
     throw new InvalidDefinition({

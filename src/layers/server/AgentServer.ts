@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import type * as Runner from "../../Runner.ts"
 import { type ClientOptions, remote } from "./internal/remote.ts"
 import type { RemoteError } from "./internal/remoteError.ts"
@@ -140,6 +141,16 @@ const listening = (
     )
   )
 
+const knownOfTraces = namesOf<TracesOptions>({ port: true, expose: true })
+const knownOfClient = namesOf<ClientOptions>({
+  url: true,
+  token: true,
+  headers: true,
+  limit: true,
+  fetch: true,
+  errors: true
+})
+
 /** Options of {@link serveTraces}. */
 export interface TracesOptions {
   /** 0: any free port, see {@link Listening}. */
@@ -164,6 +175,7 @@ export interface TracesOptions {
  * Layer.launch(AgentServer.serveTraces({ port: 3000 }).pipe(Layer.provide(Traces))).pipe(NodeRuntime.runMain)
  */
 export const serveTraces = (options: TracesOptions): Layer.Layer<Listening, ServeError, TraceStore> => {
+  assertOptions("AgentServer.serveTraces", options, knownOfTraces)
   const settings = settingsOf({ expose: options.expose ?? Exposed.literals, playground: true }, loopback, true)
   return listening(settings, new Map(), "127.0.0.1", options.port)
 }
@@ -273,8 +285,11 @@ export type Remote<Given> =
 export const client = <const Rs extends Runners>(
   runners: Rs & Served<Rs>,
   options: ClientOptions
-): { readonly [K in keyof Rs]: Remote<Rs[K]> } =>
+): { readonly [K in keyof Rs]: Remote<Rs[K]> } => {
+  assertOptions("AgentServer.client", options, knownOfClient)
+  if (options.limit !== undefined) countOf("AgentServer.client", "limit", options.limit)
   // Each is a runner of the types of the one that is given.
-  Object.fromEntries(Object.entries(runners).map(([name, given]) => [name, remote(name, given, options)])) as Readonly<
-    Record<string, Runner.Member>
-  > as { readonly [K in keyof Rs]: Remote<Rs[K]> }
+  return Object.fromEntries(
+    Object.entries(runners).map(([name, given]) => [name, remote(name, given, options)])
+  ) as Readonly<Record<string, Runner.Member>> as { readonly [K in keyof Rs]: Remote<Rs[K]> }
+}

@@ -1,6 +1,7 @@
 /** Agents of other programs, in any language, that speak A2A 1.0, as runners here. */
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
+import { assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import type * as Runner from "../../Runner.ts"
 import { agentOf } from "./internal/a2aClient.ts"
 import type { RemoteAgentError } from "./internal/a2aError.ts"
@@ -46,5 +47,10 @@ export type RemoteAgent = Runner.Runner<string, string, RemoteAgentError, never>
  *   return yield* desk.run("What is 2 + 40?")
  * })
  */
-export const connect = (url: string | URL, options: Options = {}): Effect.Effect<RemoteAgent, RemoteAgentError> =>
-  Effect.suspend(() => agentOf(String(url), options))
+export const connect = (url: string | URL, options: Options = {}): Effect.Effect<RemoteAgent, RemoteAgentError> => {
+  assertOptions("RemoteAgent.connect", options, known)
+  if (options.limit !== undefined) countOf("RemoteAgent.connect", "limit", options.limit)
+  return Effect.suspend(() => agentOf(String(url), options))
+}
+
+const known = namesOf<Options>({ token: true, headers: true, origins: true, limit: true, fetch: true })

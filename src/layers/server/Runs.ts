@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Stream from "effect/Stream"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import type { RunEvent } from "../../RunEvent.ts"
 import type { Runner } from "../../Runner.ts"
 import {
@@ -51,14 +52,22 @@ export const start = <I, A, E, R>(
   runner: Runner<I, A, E, R>,
   input: I,
   options?: StartOptions
-): Effect.Effect<string, RunsError, R | Runs> => Runs.use((runs) => runs.start(runner, input, options))
+): Effect.Effect<string, RunsError, R | Runs> => {
+  if (options !== undefined) assertOptions("Runs.start", options, known)
+  return Runs.use((runs) => runs.start(runner, input, options))
+}
+
+const known = namesOf<StartOptions>({ owner: true, detached: true, deltas: true, paced: true })
+const knownOfFollow = namesOf<FollowOptions>({ from: true })
 
 /**
  * The events of a run, from the first that is kept or from the `seq` that is given, up to its terminal event. Ending the
  * stream does not end the run. Fails with `RunsError` for a run that is not known, and where events are not kept any more.
  */
-export const follow = (runId: string, options?: FollowOptions): Stream.Stream<RunEvent, RunsError, Runs> =>
-  Stream.unwrap(Runs.use((runs) => Effect.succeed(runs.follow(runId, options))))
+export const follow = (runId: string, options?: FollowOptions): Stream.Stream<RunEvent, RunsError, Runs> => {
+  if (options !== undefined) assertOptions("Runs.follow", options, knownOfFollow)
+  return Stream.unwrap(Runs.use((runs) => Effect.succeed(runs.follow(runId, options))))
+}
 
 /** The state of a run now. */
 export const poll = (runId: string): Effect.Effect<Info, RunsError, Runs> => Runs.use((runs) => runs.poll(runId))
@@ -88,7 +97,10 @@ export const resume = (
   runId: string,
   answered: Prompt.Prompt,
   options?: StartOptions
-): Effect.Effect<string, RunsError, Runs> => Runs.use((runs) => runs.resume(runId, answered, options))
+): Effect.Effect<string, RunsError, Runs> => {
+  if (options !== undefined) assertOptions("Runs.resume", options, known)
+  return Runs.use((runs) => runs.resume(runId, answered, options))
+}
 
 /**
  * Keeps runs in this process: those that run, and those that have ended for a while. Everything is bounded, see

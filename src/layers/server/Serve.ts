@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 
 /** Options of {@link sse} and {@link ndjson}. */
 export interface Options {
@@ -18,6 +19,8 @@ export interface Options {
   readonly failure?: ((error: unknown) => unknown) | undefined
 }
 
+const known = namesOf<Options>({ status: true, headers: true, signal: true, failure: true })
+
 const encoder = new TextEncoder()
 
 const json = (value: unknown): string => JSON.stringify(value) ?? "null"
@@ -30,8 +33,9 @@ const respond = <E, R>(
   type: string,
   failed: (value: unknown) => string,
   options: Options
-): Effect.Effect<Response, never, R> =>
-  Effect.contextWith((context) => {
+): Effect.Effect<Response, never, R> => {
+  assertOptions("Serve", options, known)
+  return Effect.contextWith((context) => {
     const bytes = lines.pipe(
       Stream.catch((error) =>
         Stream.unwrap(
@@ -52,6 +56,7 @@ const respond = <E, R>(
     }
     return Effect.succeed(new Response(body, { status: options.status ?? 200, headers }))
   })
+}
 
 /**
  * A stream as server-sent events: each element is the JSON of one event. A client that is slow slows the stream; one that

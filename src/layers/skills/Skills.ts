@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import { assertOptions, inWords, kindOf, namesOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, inWords, kindOf, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
@@ -131,8 +131,21 @@ const known = namesOf<Options>({
   maxReadChars: true
 })
 
+const knownOfScripts = namesOf<ScriptOptions>({
+  timeout: true,
+  directory: true,
+  env: true,
+  maxOutputBytes: true,
+  interpreters: true,
+  needsApproval: true
+})
+
 const assertFolders = (subject: string, options: Options | SandboxOptions): void => {
   assertOptions(subject, options, known)
+  for (const limit of ["maxFileBytes", "maxReadChars"] as const) countOf(subject, limit, options[limit] ?? 1)
+  if (options.scripts !== undefined && options.scripts !== "off") {
+    assertOptions(`scripts of ${subject}`, options.scripts, knownOfScripts)
+  }
   if (Array.isArray(options.folders)) return
   const problem = `folders is ${kindOf(options.folders)}, not a list`
   throw new InvalidDefinition({ subject, problem, remedy: 'Give it a list: folders: ["./skills"]' })
@@ -241,7 +254,9 @@ const planOf = (options: ScriptOptions): Effect.Effect<Script.ScriptRunner, Inva
     if (timeout === undefined || !Duration.isPositive(timeout)) {
       return yield* problem("the timeout of its scripts is not above zero", 'Give one such as "30 seconds"')
     }
-    if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${inWords(maxOutputBytes)}`, "Use 1 or more")
+    if (!(Number.isInteger(maxOutputBytes) && maxOutputBytes >= 1)) {
+      return yield* problem(`maxOutputBytes is ${inWords(maxOutputBytes)}`, "Use a whole number from 1")
+    }
     const bad = Object.entries(env).find(
       ([name, value]) => name === "" || /[=\0]/.test(name) || revealed(value).includes("\0")
     )

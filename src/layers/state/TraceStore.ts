@@ -13,7 +13,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import type { StoreError } from "../../RunError.ts"
 import { type RunEvent, toJsonLine } from "../../RunEvent.ts"
-import { durationOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, durationOf, namesOf } from "../../internal/definition.ts"
 import { CurrentRecorder, type Query, type Run, TraceStore } from "../../services/TraceStore.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
 import * as InMemory from "./internal/traceMemory.ts"
@@ -59,11 +59,22 @@ export const record: Layer.Layer<never, never, TraceStore> = Layer.effect(Curren
  *
  * const failed = TraceStore.runs({ runner: "clerk", status: "failed", limit: 20 })
  */
-export const runs = (query: Query = {}): Effect.Effect<ReadonlyArray<Run>, StoreError, TraceStore> =>
-  TraceStore.use((store) => {
-    const limit = Math.trunc(query.limit ?? 50)
-    return store.runs({ ...query, limit: Math.min(Math.max(limit || 0, 0), 1000) })
-  })
+export const runs = (query: Query = {}): Effect.Effect<ReadonlyArray<Run>, StoreError, TraceStore> => {
+  assertOptions("TraceStore.runs", query, knownOfQuery)
+  const limit = Math.trunc(query.limit ?? 50)
+  return TraceStore.use((store) => store.runs({ ...query, limit: Math.min(Math.max(limit || 0, 0), 1000) }))
+}
+
+const knownOfQuery = namesOf<Query>({
+  runner: true,
+  session: true,
+  status: true,
+  error: true,
+  since: true,
+  until: true,
+  limit: true,
+  before: true
+})
 
 const atOnce = 500
 
@@ -109,14 +120,17 @@ export const remove = (runId: string): Effect.Effect<void, StoreError, TraceStor
 export const prune = (which: {
   readonly olderThan?: Duration.Input | undefined
   readonly maxBytes?: number | undefined
-}): Effect.Effect<number, StoreError, TraceStore> =>
-  TraceStore.use((store) => {
-    const { maxBytes, olderThan } = which
-    return store.prune({
-      maxBytes,
-      olderThan: olderThan === undefined ? undefined : durationOf("TraceStore.prune", "olderThan", olderThan)
-    })
-  })
+}): Effect.Effect<number, StoreError, TraceStore> => {
+  assertOptions("TraceStore.prune", which, knownOfPrune)
+  const { maxBytes, olderThan } = which
+  const pruned = {
+    maxBytes: maxBytes === undefined ? undefined : countOf("TraceStore.prune", "maxBytes", maxBytes, 0),
+    olderThan: olderThan === undefined ? undefined : durationOf("TraceStore.prune", "olderThan", olderThan)
+  }
+  return TraceStore.use((store) => store.prune(pruned))
+}
+
+const knownOfPrune: ReadonlySet<string> = new Set(["olderThan", "maxBytes"])
 
 /** Keeps traces in the memory of this process: the newest 1,000 runs. For tests and for looking at a program at work. */
 export const layerMemory: Layer.Layer<TraceStore> = Layer.effect(TraceStore)(Effect.sync(InMemory.make))

@@ -25,7 +25,7 @@ import { Player } from "./internal/cassette/player.ts"
 import { Recorder } from "./internal/cassette/recorder.ts"
 import * as Stub from "./internal/cassette/stub.ts"
 import { Scrubber } from "./internal/cassette/scrub.ts"
-import { assertOneOf } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 
 export {
@@ -70,6 +70,8 @@ export interface Options {
   readonly unused?: "ignore" | "die" | undefined
 }
 
+const known = namesOf<Options>({ path: true, mode: true, scrubHeaders: true, scrub: true, unused: true })
+
 /** The state of a cassette in use. */
 export class Cassette extends Context.Service<
   Cassette,
@@ -113,6 +115,7 @@ export class Cassette extends Context.Service<
  * const program = agent.run("Hello").pipe(Effect.provide(Model))
  */
 export const layer = (options: Options): Layer.Layer<Cassette, CassetteError | Config.ConfigError> => {
+  assertOptions("Cassette.layer", options, known)
   assertOneOf("Cassette.layer", "mode", options.mode, ["auto", "record", "replay"])
   assertOneOf("Cassette.layer", "unused", options.unused, ["ignore", "die"])
   return Layer.effectContext(

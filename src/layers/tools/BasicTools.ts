@@ -9,6 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { calculate, maxLength, names } from "./internal/calculate.ts"
@@ -83,6 +84,8 @@ export interface Options {
   readonly timeZone?: string | undefined
 }
 
+const known = namesOf<Options>({ timeZone: true })
+
 /**
  * Handlers for {@link toolkit}. They work at both edges and use Effect's clock.
  *
@@ -100,6 +103,7 @@ export interface Options {
 export const layer = (
   options: Options = {}
 ): Layer.Layer<Tool.Handler<"calculate"> | Tool.Handler<"convert_time"> | Tool.Handler<"current_time">> => {
+  assertOptions("BasicTools.layer", options, known)
   if (options.timeZone !== undefined && findZone(options.timeZone) === undefined) {
     throw new InvalidDefinition({
       subject: "BasicTools.layer",

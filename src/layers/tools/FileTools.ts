@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import { messageOf } from "../../internal/message.ts"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
-import { assertOptions, namesOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Denied, deniedBy } from "../internal/files/denied.ts"
@@ -217,6 +217,7 @@ export const layer = (
   InvalidDefinition
 > => {
   assertOptions("FileTools.layer", options, known)
+  assertLimits("FileTools.layer", options)
   return writableToolkit.toLayer(
     Effect.flatMap(deniedIn(options), (denied) =>
       Effect.map(treeAt(options.root, denied), (tree) => writableToolkit.of(handlers(settingsOf(tree, options))))
@@ -227,6 +228,10 @@ export const layer = (
 const limitNames = { deny: true, maxFileBytes: true, maxReadChars: true, ignore: true } as const
 const known = namesOf<Options>({ ...limitNames, root: true })
 const knownOfFeature = namesOf<FeatureOptions>({ ...limitNames, write: true })
+
+const assertLimits = (subject: string, limits: Limits): void => {
+  for (const limit of ["maxFileBytes", "maxReadChars"] as const) countOf(subject, limit, limits[limit] ?? 1)
+}
 
 /**
  * The same tools for the files of the `Sandbox` that the program provides, for the option `use` of agents. What keeps the tools
@@ -245,6 +250,7 @@ const knownOfFeature = namesOf<FeatureOptions>({ ...limitNames, write: true })
  */
 export const feature = (options: FeatureOptions = {}): Feature.Feature<never, Sandbox> => {
   assertOptions("FileTools.feature", options, knownOfFeature)
+  assertLimits("FileTools.feature", options)
   const denied = deniedOf("FileTools.feature", options.deny)
   const use = Effect.map(Sandbox, ({ files }) => handlers(settingsOf(ofFileSystem(files, denied), options)))
   const reading = [

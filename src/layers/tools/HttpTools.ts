@@ -9,7 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { assertOptions, durationOf, namesOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, durationOf, namesOf } from "../../internal/definition.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
 import type { HttpFailure, HttpResponse } from "../../services/HttpTransport.ts"
 import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
@@ -125,6 +125,9 @@ const known = namesOf<Options>({
 export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
   assertOptions("HttpTools.layer", options, known)
   const { maxBytes = 2 * 1024 * 1024, maxChars = 50_000, maxRedirects = 5, userAgent = "troupe" } = options
+  countOf("HttpTools.layer", "maxBytes", maxBytes)
+  countOf("HttpTools.layer", "maxChars", maxChars)
+  countOf("HttpTools.layer", "maxRedirects", maxRedirects, 0)
   const settings: Settings = {
     allowed: rule(options.allowPrivate ?? false),
     isListed: hostRule(options.domains),

@@ -3,7 +3,7 @@
  * processes.
  */
 import { machine } from "#shell-tools"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -11,7 +11,7 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
-import { assertOptions, durationOf, kindOf, namesOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, durationOf, kindOf, namesOf, timerOf } from "../../internal/definition.ts"
 import { stripControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
@@ -189,7 +189,10 @@ const maxArgs = 64 * 1024
  */
 export const feature = (options: Limits): Feature.Feature<never, Sandbox> => {
   assertAllowed("ShellTools.feature", options, knownOfFeature)
-  const settings = { ...limitsOf(options), rules: options.allow.map((entry) => ruleOf(entry, (command) => command)) }
+  const settings = {
+    ...limitsOf("ShellTools.feature", options),
+    rules: options.allow.map((entry) => ruleOf(entry, (command) => command))
+  }
   const run = AgentTool.fromFunction("run_command", {
     description: RunCommand.description ?? "",
     parameters: RunCommand.parametersSchema,
@@ -248,16 +251,16 @@ const outputOf = ({ stderr, stdout }: Collect.Ended) => ({ stdout: textOf(stdout
 const textOf = (bytes: Uint8Array) => stripControls(new TextDecoder().decode(bytes))
 
 const prepare = (options: Options): Settings => {
-  const limits = limitsOf(options)
+  const limits = limitsOf("ShellTools.layer", options)
   const { fileOf, processes } = machine(options.cwd, limits.env)
   return { ...limits, processes, rules: options.allow.map((entry) => ruleOf(entry, fileOf)) }
 }
 
-const limitsOf = ({ env = {}, grace, maxOutputBytes, timeout }: Limits) => ({
+const limitsOf = (subject: string, { env = {}, grace, maxOutputBytes, timeout }: Limits) => ({
   env,
-  timeout: durationOf("ShellTools.layer", "timeout", timeout ?? "30 seconds"),
-  graceMs: Duration.toMillis(durationOf("ShellTools.layer", "grace", grace ?? "2 seconds")),
-  keep: maxOutputBytes ?? 100_000
+  timeout: durationOf(subject, "timeout", timeout ?? "30 seconds"),
+  graceMs: timerOf(subject, "grace", grace ?? "2 seconds"),
+  keep: countOf(subject, "maxOutputBytes", maxOutputBytes ?? 100_000)
 })
 
 const ruleOf = (entry: Allowed, fileOf: (command: string) => string): Rule => {

@@ -1,7 +1,7 @@
 /** A search of the web for agents on any model: that of the model's provider where it has one, otherwise one of the program's own. */
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
-import { assertOptions, kindOf, namesOf } from "../../internal/definition.ts"
+import { assertOptions, countOf, kindOf, namesOf } from "../../internal/definition.ts"
 import type { ServicesOf } from "../../internal/toolFunction.ts"
 import { type Location, type Search, SearchesWeb } from "../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -59,6 +59,7 @@ export const tool: {
   <Out>(options: WithFallback<(query: Query) => Out>): AgentTool.AgentTool<string, ServicesOf<Out>>
 } = (options: Options & { readonly fallback?: Fallback | undefined } = {}): AgentTool.AgentTool<string, never> => {
   assertOptions("WebSearch.tool", options, known)
+  if (options.maxUses !== undefined) countOf("WebSearch.tool", "maxUses", options.maxUses)
   const { fallback, ...asked } = options
   const search: Search = { ...asked, hasFallback: fallback !== undefined }
   const own = toolOf(fallback)

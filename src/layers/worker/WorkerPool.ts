@@ -1,8 +1,9 @@
 /** How many threads run the tools of `WorkerTool.fromModule`, and how large they may grow. */
 import type { ResourceLimits } from "node:worker_threads"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { assertOptions, countOf, timerOf, namesOf } from "../../internal/definition.ts"
 import * as Pool from "../internal/io/pool.ts"
 import { ToolWorkers } from "../../services/WorkerThreads.ts"
 
@@ -36,20 +37,23 @@ export interface Options {
  *   Effect.provide(WorkerPool.layer({ size: 2, resourceLimits: { maxOldGenerationSizeMb: 256 } }))
  * )
  */
-export const layer = (options: Options = {}): Layer.Layer<never> =>
-  Layer.effect(
+export const layer = (options: Options = {}): Layer.Layer<never> => {
+  assertOptions("WorkerPool.layer", options, known)
+  const ms = (option: "idle" | "grace") => timerOf("WorkerPool.layer", option, options[option] ?? defaults[option])
+  const settings = {
+    size: countOf("WorkerPool.layer", "size", options.size ?? Pool.defaults.size),
+    idleMs: ms("idle"),
+    graceMs: ms("grace"),
+    resourceLimits: options.resourceLimits
+  }
+  return Layer.effect(
     ToolWorkers,
     Effect.acquireRelease(
-      Effect.sync(() => {
-        const ms = (input: Duration.Input | undefined, otherwise: number) =>
-          input === undefined ? otherwise : Duration.toMillis(input)
-        return Pool.make({
-          size: Math.max(1, options.size ?? Pool.defaults.size),
-          idleMs: Math.min(2 ** 31 - 1, ms(options.idle, Pool.defaults.idleMs)),
-          graceMs: Math.min(2 ** 31 - 1, ms(options.grace, Pool.defaults.graceMs)),
-          resourceLimits: options.resourceLimits
-        })
-      }),
+      Effect.sync(() => Pool.make(settings)),
       (pool) => Effect.sync(() => pool.close())
     )
   )
+}
+
+const known = namesOf<Options>({ size: true, idle: true, grace: true, resourceLimits: true })
+const defaults = { idle: Pool.defaults.idleMs, grace: Pool.defaults.graceMs }

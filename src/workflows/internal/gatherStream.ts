@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { countOf } from "../../internal/definition.ts"
+import { assertFunction, assertOptions, countOf, namesOf } from "../../internal/definition.ts"
 import { Blocking, refusalIn } from "../../internal/resumption.ts"
 import * as Schemas from "../../internal/runnerSchemas.ts"
 import { CurrentState } from "../../internal/runState.ts"
@@ -67,7 +67,9 @@ export const stream = <I, A, E, R, E2 = never, R2 = never, M extends StreamMode 
   inputs: Stream.Stream<I, E2, R2>,
   options: StreamOptions<M> = {}
 ): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> => {
-  const window = settings(`stream of "${runner.name}"`, runner.name, options)
+  const subject = `stream of "${runner.name}"`
+  assertOptions(subject, options, known)
+  const window = settings(subject, runner.name, options)
   const outputs = Effect.map(blocking, (blocked) =>
     BoundedStream.make(inputs, (input) => blocked(runner.run(input)), window)
   )
@@ -95,6 +97,16 @@ const blocking = Effect.flatMap(
     )
   }
 )
+
+const streamNames = { mode: true, concurrency: true, ordered: true } as const
+const known = namesOf<StreamOptions<StreamMode>>(streamNames)
+const knownOfMap = namesOf<MapStreamOptions<never, never, never, never, never, never, never, never>>({
+  ...streamNames,
+  description: true,
+  keep: true,
+  inputs: true,
+  into: true
+})
 
 const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): BoundedStream.Settings => {
   const concurrency = countOf(subject, "concurrency", options.concurrency ?? defaultConcurrency)
@@ -182,6 +194,9 @@ export const mapStream: {
   options: MapStreamOptions<In, I, E2, R2, never, B, E3, R3>
 ): Runner.Runner<unknown, never, never, never> => {
   const subject = `mapStream "${name}"`
+  assertOptions(subject, options, knownOfMap)
+  assertFunction(subject, "inputs", options.inputs)
+  assertFunction(subject, "into", options.into)
   const window = settings(subject, name, options)
   const keep = countOf(subject, "keep", options.keep ?? 0, 0)
   const { inputs, into } = options

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import { countOf } from "../../../internal/definition.ts"
 import type * as Images from "../../../services/Images.ts"
 import type * as Speech from "../../../services/Speech.ts"
 import type * as Transcription from "../../../services/Transcription.ts"
@@ -34,6 +35,18 @@ export interface MediaOptions {
   readonly maxAnswerBytes?: number | undefined
 }
 
+/** Options of a model that speaks. */
+export interface SpeechOptions extends MediaOptions {
+  /** The voice of requests that name none. */
+  readonly voice?: string | undefined
+}
+
+/** Options of a model that writes down what is said. */
+export interface TranscriptionOptions extends Omit<MediaOptions, "maxAnswerBytes"> {
+  /** The most bytes that a recording may have. Default 25 MiB. */
+  readonly maxAudioBytes?: number | undefined
+}
+
 type Ask = (options: Readonly<Record<string, unknown>>) => PromiseLike<unknown>
 
 // The public type leaves out what only these functions call.
@@ -52,7 +65,7 @@ const tooLarge = (bytes: number, most: number): Problem =>
 /** Images by a model, in as many requests as it takes, two at once. */
 export const images = (model: Model, options: MediaOptions): Images.Images["Service"] => {
   const calls = Calls.make(model, "generateImages", options)
-  const most = options.maxAnswerBytes ?? 256 * mebi
+  const most = countOf("AiSdk.layerImages", "maxAnswerBytes", options.maxAnswerBytes ?? 256 * mebi)
   const ask = asking(model)
   const some = (request: Images.Request, n: number): Effect.Effect<Images.Result, AiError.AiError> =>
     calls.ask(
@@ -117,7 +130,7 @@ const imagesIn = (answer: unknown): Effect.Effect<Images.Result, Problem> => {
 /** Speech by a model. */
 export const speech = (model: Model, options: MediaOptions, voice: string | undefined): Speech.Speech["Service"] => {
   const calls = Calls.make(model, "synthesize", options)
-  const most = options.maxAnswerBytes ?? 256 * mebi
+  const most = countOf("AiSdk.layerSpeech", "maxAnswerBytes", options.maxAnswerBytes ?? 256 * mebi)
   const ask = asking(model)
   return {
     synthesize: ({ format = "mp3", instructions, speed, text, voice: wanted = voice }) =>
@@ -138,12 +151,9 @@ export const speech = (model: Model, options: MediaOptions, voice: string | unde
 const times = { start: "startSecond", end: "endSecond", duration: "durationInSeconds" }
 
 /** Texts of recordings by a model. */
-export const transcription = (
-  model: Model,
-  options: MediaOptions & { readonly maxAudioBytes?: number | undefined }
-): Transcription.Transcription["Service"] => {
+export const transcription = (model: Model, options: TranscriptionOptions): Transcription.Transcription["Service"] => {
   const calls = Calls.make(model, "transcribe", options)
-  const most = options.maxAudioBytes ?? 25 * mebi
+  const most = countOf("AiSdk.layerTranscription", "maxAudioBytes", options.maxAudioBytes ?? 25 * mebi)
   const ask = asking(model)
   return {
     transcribe: (request): Effect.Effect<Transcription.Result, AiError.AiError> => {

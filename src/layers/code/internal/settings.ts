@@ -3,7 +3,7 @@ import type * as ByteSize from "effect/ByteSize"
 import * as Bytes from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import { assertOptions, countOf, durationOf, inWords } from "../../../internal/definition.ts"
+import { assertOptions, countOf, durationOf, inWords, timerOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 
 /** Limits of a program. */
@@ -50,7 +50,7 @@ export const settingsOf = (options: LimitOptions, others: ReadonlyArray<string> 
   return {
     timeout: whole,
     timeoutText: Duration.format(whole),
-    turnMs: Duration.toMillis(durationOf(subject, "turnTimeout", turnTimeout)),
+    turnMs: timerOf(subject, "turnTimeout", turnTimeout),
     memory: Number(bytes.value),
     maxCalls,
     concurrency

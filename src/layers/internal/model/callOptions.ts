@@ -19,14 +19,24 @@ export interface ForStream<Options> {
 /** Merges options of a call over those around it. */
 export type Merge<Options> = (around: Options, own: Options) => Options
 
-/** For an Effect. */
-export const forEffect = <Options>(current: Context.Reference<Options>, merge: Merge<Options>): ForEffect<Options> =>
-  dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: Options) =>
-    Effect.flatMap(current, (around) => Effect.provideService(self, current, merge(around, options)))
-  )
+/** For an Effect. `check` throws for options that do not exist. */
+export const forEffect = <Options>(
+  current: Context.Reference<Options>,
+  merge: Merge<Options>,
+  check: (options: Options) => void
+): ForEffect<Options> =>
+  dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: Options) => {
+    check(options)
+    return Effect.flatMap(current, (around) => Effect.provideService(self, current, merge(around, options)))
+  })
 
 /** For a Stream. */
-export const forStream = <Options>(current: Context.Reference<Options>, merge: Merge<Options>): ForStream<Options> =>
-  dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, options: Options) =>
-    Stream.unwrap(Effect.map(current, (around) => Stream.provideService(self, current, merge(around, options))))
-  )
+export const forStream = <Options>(
+  current: Context.Reference<Options>,
+  merge: Merge<Options>,
+  check: (options: Options) => void
+): ForStream<Options> =>
+  dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, options: Options) => {
+    check(options)
+    return Stream.unwrap(Effect.map(current, (around) => Stream.provideService(self, current, merge(around, options))))
+  })

@@ -1,10 +1,18 @@
 /** How servers are defined: options, their checks, and what a connection needs of them. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
-import { assertName, assertOneOf, assertOptions, durationOf, namesOf } from "../../../internal/definition.ts"
+import {
+  assertName,
+  assertOneOf,
+  assertOptions,
+  durationOf,
+  namesOf,
+  numberOf,
+  timerOf
+} from "../../../internal/definition.ts"
 import { decoded } from "../../../internal/percent.ts"
 import * as Scrubber from "../../../internal/scrubber.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
@@ -239,7 +247,7 @@ export const check = (name: string, options: ServerOptions): void => {
   }
   for (const key of ["maxChars", "maxTools", "maxDefinitionChars"] as const) {
     const limit = options[key]
-    if (limit !== undefined && !(limit >= 0)) throw problem(`its ${key} is not a number of 0 or more`, "Give it one")
+    if (limit !== undefined) numberOf(subject, key, limit)
   }
   if ("url" in options) {
     assertOneOf(subject, "transport", options.transport, ["auto", "http", "sse"])
@@ -337,7 +345,7 @@ export const specOf = (options: ServerOptions, auth: OAuthState, id: string): Sp
       args: (options.args ?? []).map(revealed),
       env: revealedAll(options.env),
       cwd: options.cwd,
-      graceMs: Duration.toMillis(options.grace ?? "1 second")
+      graceMs: timerOf("an MCP server", "grace", options.grace ?? "1 second")
     }
   }
   return { kind: "memory", server: typeof options.server === "function" ? options.server() : options.server }

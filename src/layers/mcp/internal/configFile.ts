@@ -7,6 +7,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { assertOptions, namesOf } from "../../../internal/definition.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { oneLine } from "../../../internal/text.ts"
 import { check, type ServerOptions, type Text } from "./config.ts"
@@ -70,8 +71,9 @@ const maxBytes = 1_048_576
 export const fromFile = <R = never>(
   file: string,
   options: FileOptions<R> = {}
-): Effect.Effect<Servers, McpConfigError, R> =>
-  Effect.gen(function* () {
+): Effect.Effect<Servers, McpConfigError, R> => {
+  assertOptions("Mcp.fromFile", options, known)
+  return Effect.gen(function* () {
     const found: Array<readonly [string, ServerOptions]> = []
     const approved: Array<readonly [string, Entry]> = []
     for (const [name, written] of Object.entries(yield* entriesOf(file))) {
@@ -98,6 +100,9 @@ export const fromFile = <R = never>(
     }
     return Object.fromEntries(found)
   })
+}
+
+const known = namesOf<FileOptions>({ variables: true, approve: true })
 
 const textOf = (file: string): string => {
   const { size } = fs.statSync(file)

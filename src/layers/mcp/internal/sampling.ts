@@ -8,11 +8,10 @@ import * as Effect from "effect/Effect"
 import type * as Response from "effect/ai/Response"
 import { memoize } from "effect/Function"
 import * as Semaphore from "effect/Semaphore"
-import { assertOptions, inWords, namesOf } from "../../../internal/definition.ts"
+import { assertOptions, namesOf, numberOf } from "../../../internal/definition.ts"
 import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import { CurrentState } from "../../../internal/runState.ts"
-import { InvalidDefinition } from "../../../RunError.ts"
 import { type Approver, CurrentApprover, floorsOf, type Request } from "../../../services/Approver.ts"
 import type { Call } from "./askingContext.ts"
 
@@ -36,12 +35,7 @@ export const check = (limits: SamplingLimits = {}): void => {
     ["maxConcurrent", maxConcurrent, 1],
     ["maxTokens", maxTokens, 0]
   ] as const) {
-    if (limit >= least) continue
-    throw new InvalidDefinition({
-      subject,
-      problem: `${name} is ${inWords(limit)}`,
-      remedy: `Use a number from ${least}`
-    })
+    numberOf(subject, name, limit, least)
   }
 }
 

@@ -49,6 +49,20 @@ export interface EndpointOptions {
   readonly transport?: Transport | undefined
 }
 
+/** The names of {@link EndpointOptions}. */
+export const endpointNames = {
+  model: true,
+  apiKey: true,
+  baseUrl: true,
+  timeout: true,
+  retry: true,
+  organization: true,
+  project: true,
+  headers: true,
+  maxAnswerBytes: true,
+  transport: true
+} as const
+
 /** A connection, and what is known of its server. */
 export interface Connected {
   readonly connection: Connection
@@ -112,7 +126,8 @@ export const connect = (
       return yield* refuse('`timeout` is not a duration above 0: use milliseconds, or a text such as "30 seconds"')
     }
     const { maxAnswerBytes = defaultMaxAnswerBytes } = place
-    if (!(maxAnswerBytes > 0)) return yield* refuse("`maxAnswerBytes` is not a number of bytes above 0")
+    if (typeof maxAnswerBytes !== "number" || !(maxAnswerBytes > 0))
+      return yield* refuse("`maxAnswerBytes` is not a number of bytes above 0")
     return {
       connection: {
         baseUrl,

@@ -8,13 +8,20 @@ import * as path from "node:path"
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { assertOneOf, assertOptions, namesOf } from "../../../internal/definition.ts"
+import {
+  assertOneOf,
+  assertOptions,
+  byteSizeOf,
+  countOf,
+  namesOf,
+  positiveDurationOf
+} from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Service } from "../../../services/Sandbox.ts"
 import { environment, programDirectories } from "../../internal/process/environment.ts"
 import { variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
 import * as Spawner from "../../internal/process/spawner.ts"
-import { below, rootOf, snapshotsOf } from "./local.ts"
+import { below, checked, rootOf, snapshotsOf } from "./local.ts"
 import * as RootedFiles from "./rootedFiles.ts"
 
 /** How much one process of a command may use. */
@@ -62,6 +69,17 @@ const known = namesOf<Options>({
   bwrap: true
 })
 
+const knownOfLimits = namesOf<ProcessLimits>({ memory: true, cpu: true, file: true, processes: true })
+
+const assertLimits = (limits: ProcessLimits): void => {
+  assertOptions(`limits of ${subject}`, limits, knownOfLimits)
+  const { cpu, file, memory, processes } = limits
+  if (cpu !== undefined) positiveDurationOf(subject, "limits.cpu", cpu)
+  if (file !== undefined) byteSizeOf(subject, "limits.file", file)
+  if (memory !== undefined) byteSizeOf(subject, "limits.memory", memory)
+  if (processes !== undefined) countOf(subject, "limits.processes", processes)
+}
+
 const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
 
 /** All that is needed to start a command. */
@@ -76,15 +94,13 @@ interface Prepared {
 /** The service. Fails when no command can be run in a sandbox here. */
 export const make = (options: Options): Effect.Effect<Service, InvalidDefinition> =>
   Effect.gen(function* () {
-    const root = yield* rootOf(subject, options.root)
-    yield* Effect.try({
-      try: () => {
-        assertOptions(subject, options, known)
-        assertOneOf(subject, "network", options.network, ["none", "host"])
-        assertOneOf(subject, "git", options.git, ["readonly", "hidden"])
-      },
-      catch: (cause) => cause as InvalidDefinition
+    yield* checked(() => {
+      assertOptions(subject, options, known)
+      assertOneOf(subject, "network", options.network, ["none", "host"])
+      assertOneOf(subject, "git", options.git, ["readonly", "hidden"])
+      assertLimits(options.limits ?? {})
     })
+    const root = yield* rootOf(subject, options.root)
     const plan = yield* Effect.try({
       try: () => planOf(root, options),
       catch: (cause) => (cause instanceof InvalidDefinition ? cause : invalid(String(cause), "See the problem"))

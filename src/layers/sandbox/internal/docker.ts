@@ -6,11 +6,12 @@ import * as os from "node:os"
 import * as fs from "node:fs"
 import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
+import { assertOptions, byteSizeOf, countOf, namesOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Service } from "../../../services/Sandbox.ts"
 import { variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
 import * as Spawner from "../../internal/process/spawner.ts"
-import { below, rootOf, snapshotsOf } from "./local.ts"
+import { below, checked, rootOf, snapshotsOf } from "./local.ts"
 import { output } from "./program.ts"
 import * as RootedFiles from "./rootedFiles.ts"
 import * as SkillCopies from "./skillCopies.ts"
@@ -34,6 +35,17 @@ export interface Options {
   /** The program. Default: `docker`, looked up in `PATH`; `podman` takes the same arguments. */
   readonly docker?: string | undefined
 }
+
+const known = namesOf<Options>({
+  image: true,
+  root: true,
+  network: true,
+  memory: true,
+  processes: true,
+  user: true,
+  env: true,
+  docker: true
+})
 
 const workspace = "/work"
 const skills = "/skills"
@@ -66,6 +78,11 @@ interface Cli {
 
 /** The service. The container is there for as long as the scope is open. */
 export const make = Effect.fnUntraced(function* (options: Options) {
+  yield* checked(() => {
+    assertOptions(subject, options, known)
+    if (options.processes !== undefined) countOf(subject, "processes", options.processes)
+    if (options.memory !== undefined) byteSizeOf(subject, "memory", options.memory)
+  })
   const root = yield* rootOf(subject, options.root)
   const env = Object.fromEntries(
     passed.flatMap((name) => {

@@ -3,8 +3,9 @@ import * as fs from "node:fs"
 import { devNull, tmpdir } from "node:os"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import { assertOptions, assertText, namesOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
-import { rootOf } from "./local.ts"
+import { checked, rootOf } from "./local.ts"
 import { output } from "./program.ts"
 
 /** Which tree. */
@@ -16,9 +17,15 @@ export interface Options {
 }
 
 const subject = "Sandbox.worktree"
+const known = namesOf<Options>({ repository: true, from: true })
 
 /** Makes a worktree in a temporary directory, and removes it when the scope closes. */
-export const make = Effect.fnUntraced(function* ({ from = "HEAD", repository }: Options) {
+export const make = Effect.fnUntraced(function* (options: Options) {
+  yield* checked(() => {
+    assertOptions(subject, options, known)
+    assertText(subject, "from", options.from)
+  })
+  const { from = "HEAD", repository } = options
   const root = yield* rootOf(subject, repository)
   if (from.startsWith("-")) return yield* invalid(`it cannot begin with ${JSON.stringify(from)}`)
   const above = yield* Effect.acquireRelease(

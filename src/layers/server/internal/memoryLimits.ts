@@ -1,6 +1,6 @@
 /** How much an engine of runs keeps in memory. */
 import * as Duration from "effect/Duration"
-import { countOf, durationOf } from "../../../internal/definition.ts"
+import { assertOptions, countOf, durationOf, namesOf } from "../../../internal/definition.ts"
 
 /** What is kept of runs. Default values suit a server with some hundred runs at once. */
 export interface MemoryOptions {
@@ -27,6 +27,7 @@ export interface Limits {
 
 /** Throws `InvalidDefinition` for a limit that is not a count or a duration. */
 export const checked = (options: MemoryOptions): Limits => {
+  assertOptions(subject, options, known)
   const events = counted("events", options.events ?? 1000)
   return {
     runs: counted("runs", options.runs ?? 10_000),
@@ -39,6 +40,7 @@ export const checked = (options: MemoryOptions): Limits => {
 }
 
 const subject = "Runs.layerMemory"
+const known = namesOf<MemoryOptions>({ runs: true, events: true, bytes: true, ahead: true, expiry: true })
 
 const counted = (name: string, value: number): number => countOf(subject, name, value)
 

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as EffectMcpServer from "effect/ai/McpServer"
 import * as Layer from "effect/Layer"
+import { assertOptions, assertText } from "../../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../../RunError.ts"
 import { toJsonLine } from "../../../../RunEvent.ts"
 import { cut } from "../../../../internal/text.ts"
@@ -61,8 +62,9 @@ const startingWith = <A>(
  * }).pipe(Layer.provide(MemoryStore.layerSql), Layer.provide(Sqlite.layer({ filename: "troupe.db" })))
  */
 export const memory = (options: { readonly namespace: string }): Layer.Layer<never, never, Server | MemoryStore> => {
+  assertOptions("McpServer.memory", options, knownOfMemory)
   const { namespace } = options
-  if (namespace.trim() === "") {
+  if (typeof namespace !== "string" || namespace.trim() === "") {
     const remedy = 'Name it: McpServer.memory({ namespace: "team" })'
     throw new InvalidDefinition({ subject: "McpServer.memory", problem: "its namespace is empty", remedy })
   }
@@ -111,6 +113,9 @@ export const memory = (options: { readonly namespace: string }): Layer.Layer<nev
   )
 }
 
+const knownOfMemory: ReadonlySet<string> = new Set(["namespace"])
+const knownOfSessions: ReadonlySet<string> = new Set(["prefix"])
+
 /** The newest turns of a session that are shown. */
 const maxTurns = 200
 
@@ -132,6 +137,8 @@ const maxTurns = 200
 export const sessions = (
   options: { readonly prefix?: string | undefined } = {}
 ): Layer.Layer<never, never, Server | SessionStore> => {
+  assertOptions("McpServer.sessions", options, knownOfSessions)
+  assertText("McpServer.sessions", "prefix", options.prefix)
   const { prefix = "" } = options
   const base = "sessions://all"
   return Layer.effectDiscard(

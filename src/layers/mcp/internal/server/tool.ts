@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as McpSchema from "effect/ai/McpSchema"
+import { assertOptions, namesOf } from "../../../../internal/definition.ts"
 import { isJsonObject, textOfJson, toJson } from "../../../../internal/json.ts"
 import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
 import { inputOf as inputSchemaOf, outputOf, takesText } from "../../../../internal/runnerSchemas.ts"
@@ -100,6 +101,20 @@ const TextInput = Schema.Struct({
   input: Schema.String.annotate({ description: "The task, with everything needed to do it" })
 })
 
+const known = namesOf<Options<Schema.Top, never, never>>({
+  name: true,
+  title: true,
+  description: true,
+  parameters: true,
+  input: true,
+  output: true,
+  content: true,
+  annotations: true,
+  timeout: true,
+  progress: true,
+  failure: true
+})
+
 const worst = { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true }
 
 interface Naming {
@@ -170,6 +185,7 @@ export const make = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   options: Options<Schema.Top, I, A, E> = {}
 ): Tool<R> => {
+  assertOptions(`MCP tool of "${runner.name}"`, options, known)
   const naming = namingOf(runner, options)
   const { description, name, subject } = naming
   const { parameters, toInput } = parametersOf(subject, runner, options)

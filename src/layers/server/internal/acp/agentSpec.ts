@@ -1,8 +1,7 @@
 /** An agent that is a process of its own, with its options checked. */
-import * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
 import { InvalidDefinition } from "../../../../RunError.ts"
-import { countOf, durationOf } from "../../../../internal/definition.ts"
+import { assertOptions, countOf, namesOf, timerOf } from "../../../../internal/definition.ts"
 import type { Options } from "../../AcpAgent.ts"
 
 /** Options with their defaults. */
@@ -19,10 +18,26 @@ export interface Spec {
   readonly terminals: boolean
 }
 
+const known = namesOf<Options>({
+  command: true,
+  args: true,
+  description: true,
+  env: true,
+  cwd: true,
+  startTimeout: true,
+  grace: true,
+  limit: true,
+  files: true,
+  terminals: true
+})
+const knownOfFiles: ReadonlySet<string> = new Set(["root", "write"])
+
 /** Checks options. Throws `InvalidDefinition`. */
 export const specOf = (name: string, options: Options): Spec => {
   const subject = `agent "${name}"`
   const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
+  assertOptions(subject, options, known)
+  if (options.files !== undefined) assertOptions(`files of ${subject}`, options.files, knownOfFiles)
   const { args = [], command, cwd, env = {}, files, limit = 64 * 1024 * 1024, terminals = false } = options
   if (typeof command !== "string" || command.trim() === "") {
     throw invalid("it has no command", 'Give the command that starts it: { command: "npx", args: [...] }')
@@ -34,15 +49,14 @@ export const specOf = (name: string, options: Options): Spec => {
   if (files !== undefined && (typeof files.root !== "string" || files.root === "")) {
     throw invalid("files has no root", "Give the directory that it may use: files: { root }")
   }
-  const ms = (option: string, input: Duration.Input) => Duration.toMillis(durationOf(subject, option, input))
   return {
     name,
     command,
     args,
     env,
     cwd: cwd ?? globalThis.process.cwd(),
-    startMs: ms("startTimeout", options.startTimeout ?? "30 seconds"),
-    graceMs: ms("grace", options.grace ?? "2 seconds"),
+    startMs: timerOf(subject, "startTimeout", options.startTimeout ?? "30 seconds"),
+    graceMs: timerOf(subject, "grace", options.grace ?? "2 seconds"),
     limit,
     files,
     terminals

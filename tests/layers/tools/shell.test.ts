@@ -147,6 +147,16 @@ for (const edge of Object.keys(edges)) {
       assert.strictEqual(fs.readFileSync(at("end"), "utf8"), "clean")
     })
 
+    it("a grace without an end leaves it all the time that it takes", async () => {
+      const script = `
+        process.on("SIGTERM", () => setTimeout(() => { require("fs").writeFileSync("end", "clean"); process.exit() }, 200))
+        require("fs").writeFileSync("ready", "1")
+        setInterval(() => {}, 1000)`
+      const command = call(ShellTools.toolkit, "run_command", { command: node, args: ["-e", script] })
+      await edges[edge]!(Effect.provide(Effect.raceFirst(command, written("ready")), layer({ grace: "Infinity" })))
+      assert.strictEqual(fs.readFileSync(at("end"), "utf8"), "clean")
+    })
+
     it("what a command leaves behind in its group is killed", async () => {
       const script = `
         const child = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "inherit" })

@@ -11,6 +11,7 @@ import type { Head, HttpRequest, HttpTransport } from "../../../services/HttpTra
 import { guarded } from "./guarded.ts"
 import { perAddress } from "./perAddress.ts"
 import { authorizationOf, type Environment, hostOf, portOf, proxyFor } from "./proxy.ts"
+import { headersOf } from "./rawHeaders.ts"
 
 /** Sockets between requests: one for each of a thousand agents. An idle one is closed before a network forgets it. */
 const kept = { keepAlive: true, maxFreeSockets: 1024, timeout: 60_000, scheduling: "lifo" } as const
@@ -80,17 +81,13 @@ export const transport: HttpTransport = (request, to) => (shared ??= make(proces
 const isStale = (request: Http.ClientRequest, { code }: NodeJS.ErrnoException): boolean =>
   request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE")
 
-const headOf = ({ headers, rawHeaders, statusCode }: Http.IncomingMessage): Head => ({
-  status: statusCode ?? 0,
+const headOf = (response: Http.IncomingMessage): Head => ({
+  status: response.statusCode ?? 0,
   header: (name) => {
-    const value = headers[name]
+    const value = response.headers[name]
     return typeof value === "object" ? value.join(", ") : value
   },
-  headers: () => {
-    const all: Array<readonly [string, string]> = []
-    for (let n = 0; n + 1 < rawHeaders.length; n += 2) all.push([rawHeaders[n]!.toLowerCase(), rawHeaders[n + 1]!])
-    return all
-  }
+  headers: () => headersOf(response)
 })
 
 const outgoingOf = ({ body, headers, method }: HttpRequest, route: Route) => {

@@ -27,10 +27,3 @@ export const pinned = (
       .end(body)
   })
 }
-
-/** The headers of an answer as they came, their names in lower case. */
-export const headersOf = ({ rawHeaders }: IncomingMessage): Array<[name: string, value: string]> => {
-  const headers: Array<[string, string]> = []
-  for (let n = 0; n + 1 < rawHeaders.length; n += 2) headers.push([rawHeaders[n]!.toLowerCase(), rawHeaders[n + 1]!])
-  return headers
-}

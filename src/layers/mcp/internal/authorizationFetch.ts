@@ -1,6 +1,7 @@
 /** `fetch` for the SDK, which sends requests of its transports and of its OAuth client by the same function. */
 import type { LookupAddress } from "node:dns"
 import { Readable } from "node:stream"
+import { headersOf } from "../../internal/http/rawHeaders.ts"
 import * as Pinned from "../../internal/io/pinned.ts"
 import type { AuthorizationAddresses } from "./authorizationAddresses.ts"
 import * as Limits from "./limits.ts"
@@ -49,7 +50,7 @@ const pinned = async (url: URL, init: RequestInit, found: ReadonlyArray<LookupAd
   const isEmpty = statusCode === 204 || statusCode === 304
   if (isEmpty) message.resume()
   const content = isEmpty ? null : (Readable.toWeb(message) as ReadableStream<Uint8Array>)
-  const response = new Response(content, { status: statusCode, headers: Pinned.headersOf(message) })
+  const response = new Response(content, { status: statusCode, headers: headersOf(message) })
   return Object.defineProperty(response, "url", { value: url.href })
 }
 

@@ -29,8 +29,12 @@ const timeWorked = (): number => {
 
 type Library = typeof import("@cfworker/json-schema")
 
-/** The library; `undefined` where a bundle stands without it. */
-const libraryOf = (): Library | undefined => {
+let found: { readonly library: Library | undefined } | undefined
+
+/** The library; `undefined` where a bundle stands without it. It is looked for once: not to find it takes as long each time. */
+const libraryOf = (): Library | undefined => (found ??= { library: load() }).library
+
+const load = (): Library | undefined => {
   try {
     return require("@cfworker/json-schema") as Library
   } catch {

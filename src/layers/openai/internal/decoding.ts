@@ -1,6 +1,5 @@
 /** Decodes answers to parts, whole or streamed, in each form that servers send. */
 import type * as Response from "effect/ai/Response"
-import { parseJson } from "../../../internal/json.ts"
 import { isProblem, type Problem } from "../../internal/model/problems.ts"
 import { AnswerReader, Document, done, type Event } from "./sse.ts"
 
@@ -116,9 +115,7 @@ export class Body {
 
   constructor(contentType: string, decoder: Decoder) {
     const stream = decoder.stream()
-    this.#reader = new AnswerReader(contentType, (data) =>
-      stream.parse === undefined ? parseJson(data) : stream.parse(data)
-    )
+    this.#reader = new AnswerReader(contentType, stream.parse?.bind(stream))
     this.#decoder = decoder
     this.#stream = stream
   }

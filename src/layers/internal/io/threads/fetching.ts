@@ -5,6 +5,7 @@ import { isIP } from "node:net"
 import type { Message, Request } from "../ioWorker.ts"
 import { describe } from "../../../../internal/connectionError.ts"
 import { transport } from "../../http/nodeTransport.ts"
+import * as RawHeaders from "../../http/rawHeaders.ts"
 import * as Pinned from "../pinned.ts"
 import { batched } from "./batch.ts"
 
@@ -51,7 +52,7 @@ const pinned = async ({ address = "", body, headers, method, url }: Fetch, signa
     headers: headers as Record<string, string>,
     body: body as string | Uint8Array | undefined
   })
-  return { status: response.statusCode ?? 0, url, headers: Pinned.headersOf(response), body: chunksOf(response) }
+  return { status: response.statusCode ?? 0, url, headers: RawHeaders.headersOf(response), body: chunksOf(response) }
 }
 
 const fetched = async ({ body, headers, method, redirect, url }: Fetch, signal: AbortSignal): Promise<Answer> => {

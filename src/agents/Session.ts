@@ -164,29 +164,11 @@ const make = <A, E, R, E2, R2>(
       })
     )
   }
-  // A durable run that is made again could not know that another turn has taken its input.
-  const steered = Effect.withFiber((fiber) =>
-    Effect.map(SessionStore, (store) => ({
-      store,
-      isSteered: whenBusy === "steer" && journalOf(fiber) === undefined
-    }))
-  )
   const body = (given: Prompt.RawInput, state: RunState): Effect.Effect<A, E | E2 | Failure, R | R2 | SessionStore> =>
-    Effect.flatMap(steered, ({ isSteered, store }): Effect.Effect<A, E | E2 | Failure, R | R2> => {
+    Effect.flatMap(SessionStore, (store) => {
       const input = replayable(given)
-      const prompt = isSteered ? promptIn(input) : undefined
-      if (prompt === undefined) return takeTurn(store, input, state)
-      return Effect.flatMap(
-        steer(store, id, definition, prompt),
-        (exit): Effect.Effect<A, E | E2 | Failure, R | R2> => {
-          if (exit === undefined) return takeTurn(store, input, state)
-          if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
-            return Effect.fail(new SessionConflict({ session: id, reason: "interrupted", expectedSeq: 0 }))
-          }
-          // The turn was one of the same runner.
-          return exit as Exit.Exit<A, E | E2 | Failure>
-        }
-      )
+      const own = Effect.suspend(() => takeTurn(store, input, state))
+      return whenBusy === "steer" ? steeringOr(own, { store, id, definition, input }) : own
     })
   const onEvent = (event: RunEvent): Effect.Effect<void> => {
     const turn = event._tag === "StepCompleted" ? underWay.get(event.runId) : undefined
@@ -195,6 +177,33 @@ const make = <A, E, R, E2, R2>(
   const observers = isAgent && onFailure === "keep" ? [...definition.observers, onEvent] : definition.observers
   return Runner.fromDefinition(runner.name, runner.description, { ...definition, session: id, observers, body })
 }
+
+/** A message to a session. */
+interface Message {
+  readonly store: Service
+  readonly id: string
+  readonly definition: object
+  readonly input: Prompt.RawInput
+}
+
+/** Gives the input to the turn that is under way, and ends as it does; `own`, a turn of its own, where none takes it. */
+const steeringOr = <A, E, R>(
+  own: Effect.Effect<A, E, R>,
+  { definition, id, input, store }: Message
+): Effect.Effect<A, E | SessionConflict, R> =>
+  Effect.withFiber((fiber) => {
+    // A durable run that is made again could not know that another turn has taken its input.
+    const prompt = journalOf(fiber) === undefined ? promptIn(input) : undefined
+    if (prompt === undefined) return own
+    return Effect.flatMap(steer(store, id, definition, prompt), (exit): Effect.Effect<A, E | SessionConflict, R> => {
+      if (exit === undefined) return own
+      if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
+        return Effect.fail(new SessionConflict({ session: id, reason: "interrupted", expectedSeq: 0 }))
+      }
+      // The turn was one of the same runner.
+      return exit as Exit.Exit<A, E>
+    })
+  })
 
 /**
  * Names a turn in its durable run: a run that is made again takes it once. Another run under the same key, in another database

@@ -138,6 +138,49 @@ const plants: ReadonlyArray<Plant> = [
   { name: "the third of three", file: "src/layers/ring3.ts", code: use("./ring1.ts"), refused: /Dependency cycle/ }
 ]
 
+const lines = (count: number): string => Array.from({ length: count }, (_, n) => `  use(${n})\n`).join("")
+const head = "declare const use: (value: unknown) => void\n"
+const tooLong = /too many lines/
+
+/** Functions of a size: with their first and last line they have two lines more than their body. */
+const sizes: ReadonlyArray<Plant> = [
+  {
+    name: "a function of 61 lines",
+    file: "src/agents/internal/long1.ts",
+    code: `${head}export const long = () => {\n${lines(59)}}\n`,
+    refused: tooLong
+  },
+  {
+    name: "a function of 61 lines, of which the most are those of a generator in it",
+    file: "src/layers/inner/long2.ts",
+    code: `${head}export const long = () =>\n  use(function* () {\n${lines(58)}})\n`,
+    refused: tooLong
+  },
+  {
+    name: "a method of 61 lines",
+    file: "src/workflows/internal/long3.ts",
+    code: `${head}export class Long {\n  long() {\n${lines(59)}  }\n}\n`,
+    refused: tooLong
+  },
+  {
+    name: "a component of 61 lines",
+    file: "src/layers/server/internal/playground/page/long4.tsx",
+    code: `${head}export function long() {\n${lines(59)}}\n`,
+    refused: tooLong
+  },
+  {
+    name: "a function of 60 lines and comments",
+    file: "src/agents/internal/long5.ts",
+    code: `${head}export const long = () => {\n  // Why.\n\n${lines(58)}}\n`
+  },
+  {
+    name: "a function of six parameters",
+    file: "src/layers/inner/wide.ts",
+    code: "export const wide = (a: 1, b: 1, c: 1, d: 1, e: 1, f: 1) => [a, b, c, d, e, f]\n",
+    refused: /too many parameters/
+  }
+]
+
 /** What the plants import. */
 const ground = [
   "core",
@@ -164,7 +207,7 @@ beforeAll(async () => {
   }
   fs.copyFileSync(path.join(root, ".oxlintrc.json"), path.join(directory, ".oxlintrc.json"))
   for (const module of ground) put(`src/${module}.ts`, "export const nothing = 0\n")
-  for (const { file, code } of plants) put(file, code)
+  for (const { file, code } of [...plants, ...sizes]) put(file, code)
   const output = await new Promise<string>((resolve) => {
     const oxlint = path.join(root, "node_modules/.bin/oxlint")
     execFile(oxlint, ["--format=json"], { cwd: directory }, (_error, stdout) => resolve(stdout))
@@ -179,13 +222,22 @@ beforeAll(async () => {
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
 describe("refused", () => {
-  for (const { name, file, refused } of plants) {
+  for (const { name, file, refused } of [...plants, ...sizes]) {
     if (refused !== undefined) it(name, () => expect(said.get(file)).toMatch(refused))
   }
 })
 
 describe("allowed", () => {
-  for (const { name, file, refused } of plants) {
+  for (const { name, file, refused } of [...plants, ...sizes]) {
     if (refused === undefined) it(name, () => expect(said.get(file)).toBeUndefined())
   }
+})
+
+it("no file of src turns off the limits of functions", () => {
+  const source = path.join(root, "src")
+  const off = fs
+    .readdirSync(source, { recursive: true, encoding: "utf8" })
+    .filter((file) => /\.tsx?$/.test(file) && !file.endsWith(".generated.ts"))
+    .filter((file) => /lint-disable.*(max-lines|max-params)/.test(fs.readFileSync(path.join(source, file), "utf8")))
+  expect(off).toEqual([])
 })

@@ -82,20 +82,7 @@ export const run = (
     const secrets = secretsOf(plan.env)
     // What is cut off must not be half of a secret.
     const keep = plan.maxOutputBytes + secrets.reduce((most, secret) => Math.max(most, Buffer.byteLength(secret)), 0)
-    const show = (ended: Process.Ended): ScriptResult => {
-      const [stdout, stderr] = [ended.stdout, ended.stderr].map((bytes) => {
-        const text = textOf(bytes, secrets, bytes.length === keep)
-        return { text: text.slice(0, plan.maxOutputBytes), cut: text.length > plan.maxOutputBytes }
-      })
-      const truncated = ended.cut || stdout!.cut || stderr!.cut
-      return {
-        exitCode: ended.exitCode,
-        signal: ended.signal,
-        stdout: stripControls(stdout!.text),
-        stderr: stripControls(stderr!.text),
-        truncated
-      }
-    }
+    const show = (ended: Process.Ended) => shown(ended, { keep, most: plan.maxOutputBytes, secrets })
     const ended = yield* place
       .run(
         {
@@ -119,6 +106,28 @@ export const run = (
     if (!ended.over) return result
     return yield* fail("OutputLimit", `it wrote more than ${mostOutput} bytes and was killed${tail(result)}`)
   })
+
+/** How much of an output was kept, how much of it is shown, and what is not. */
+interface Showing {
+  readonly keep: number
+  readonly most: number
+  readonly secrets: ReadonlyArray<string>
+}
+
+/** What a script has come to, as the model sees it. */
+const shown = (ended: Process.Ended, { keep, most, secrets }: Showing): ScriptResult => {
+  const [stdout, stderr] = [ended.stdout, ended.stderr].map((bytes) => {
+    const text = textOf(bytes, secrets, bytes.length === keep)
+    return { text: text.slice(0, most), cut: text.length > most }
+  })
+  return {
+    exitCode: ended.exitCode,
+    signal: ended.signal,
+    stdout: stripControls(stdout!.text),
+    stderr: stripControls(stderr!.text),
+    truncated: ended.cut || stdout!.cut || stderr!.cut
+  }
+}
 
 /** What is not shown of the variables of a script, the longest first: one may begin with another. */
 const secretsOf = (env: ScriptRunner["env"]): ReadonlyArray<string> =>

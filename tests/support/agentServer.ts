@@ -33,7 +33,12 @@ export const handling = <const Rs extends AgentServer.Runners, E>(
   )
 
 /** A request with a body of JSON. */
-export const post = (path: string, body: unknown, headers: Record<string, string> = {}, init: RequestInit = {}) =>
+export const post = (
+  path: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+  init: RequestInit = {}
+): Request =>
   new Request(`http://localhost${path}`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
@@ -42,7 +47,7 @@ export const post = (path: string, body: unknown, headers: Record<string, string
   })
 
 /** A request without a body. */
-export const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
+export const get = (path: string, headers: Record<string, string> = {}, method = "GET"): Request =>
   new Request(`http://localhost${path}`, { method, headers })
 
 /** An answer, read. */

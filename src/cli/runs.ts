@@ -6,6 +6,7 @@ import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Durable from "../layers/durable/Durable.ts"
+import { stripControls } from "../internal/text.ts"
 import type { DurableError } from "../RunError.ts"
 import { isAddress } from "./database.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
@@ -48,7 +49,9 @@ export interface OneRun extends Where {
   readonly key: string
 }
 
-const line = (fields: ReadonlyArray<string>): Effect.Effect<void> => out(`${fields.join("  ")}\n`)
+/** Keys and names hold what inputs hold, which may be anyone's. */
+const line = (fields: ReadonlyArray<string>): Effect.Effect<void> =>
+  out(`${fields.map((field) => stripControls(field).replace(/\s/g, " ")).join("  ")}\n`)
 
 const time = (millis: number): string => new Date(millis).toISOString().slice(0, 19)
 

@@ -637,8 +637,8 @@ export interface RetryOptions<in E> {
  * Runs the whole runner again when it fails, by a `Schedule`. It stays one run: a `RunRetried` event says which events
  * are void, and what failed attempts spent stays on the bill. An agent already retries its model calls step by step,
  * so this is for failures that a fresh start may avoid. Tools run again in every attempt, each call under the
- * `idempotencyKey` that it had in the attempts before. A run that waits for approval has not failed and is never retried; where it goes on
- * with answers, it has what is left of `times`, and the schedule from its beginning.
+ * `idempotencyKey` that it had in the attempts before. A run that waits for approval has not failed and is never retried, and neither
+ * is one whose answers do not count; where it goes on with answers, it has what is left of `times`, and the schedule from its beginning.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -682,7 +682,7 @@ export const withRetry: {
           return Effect.retry(once, {
             times: left,
             schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
-            while: (error: E) => !Resumption.isWaiting(error) && (options.while?.(error) ?? true)
+            while: (error: E) => !Resumption.isPassedOn(error) && (options.while?.(error) ?? true)
           }) as Effect.Effect<A, E, R>
         })
       )

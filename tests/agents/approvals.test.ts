@@ -1,6 +1,6 @@
 /** Approvals: who is asked, what a decision does, and how a run that waits is resumed. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Queue, Schema, Terminal } from "effect"
+import { Effect, Exit, Fiber, Layer, Queue, Redacted, Schema, Stream, Terminal } from "effect"
 import { Prompt, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, Approvals, RunError, Runner, SyncEdge, TestModel } from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
@@ -449,6 +449,26 @@ describe("a run without an approver", () => {
       Effect.gen(function* () {
         const error = yield* suspended(Runner.withRetry(cashier, { times: 3 }), "pay")
         assert.strictEqual(error._tag, "RunSuspended")
+      }).pipe(Effect.provide(TestModel.layer([payment(5)])))
+    )
+  )
+
+  it.effect("whose answer does not count is not retried", () =>
+    run(
+      Effect.gen(function* () {
+        const error = yield* suspended(cashier, "pay")
+        const answered = sent(Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve }))
+        const unsigned = Approvals.signing({ secret: Redacted.make("0123456789abcdef0123456789abcdef") })
+        const tags: Array<string> = []
+        const failed = yield* Runner.withRetry(cashier, { times: 3 })
+          .stream(answered)
+          .pipe(
+            Stream.runForEach(({ _tag }) => Effect.sync(() => tags.push(_tag))),
+            Effect.provide(unsigned),
+            Effect.flip
+          )
+        assert.strictEqual(failed._tag, "InvalidApproval")
+        assert.notInclude(tags, "RunRetried")
       }).pipe(Effect.provide(TestModel.layer([payment(5)])))
     )
   )

@@ -1,4 +1,6 @@
 /** Runners on a server as runners of another program: the same results, errors and events, and the same end. */
+import * as http from "node:http"
+import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
@@ -36,6 +38,14 @@ const brief = Agent.make("brief", {
 })
 const runners = { desk, brief, typed: { runner: typed, input: Point }, broken }
 
+const serve = (handler: http.RequestListener) =>
+  Effect.acquireRelease(
+    Effect.callback<http.Server>((resume) => {
+      const server = http.createServer(handler).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+
 const remotely = (
   script: ReturnType<typeof model>,
   options: AgentServer.ServerOptions = {},
@@ -46,6 +56,23 @@ const remotely = (
   })
 
 describe("AgentServer.client", () => {
+  it.live("takes neither input nor headers to where the server redirects", () =>
+    Effect.gen(function* () {
+      const seen: Array<unknown> = []
+      const other = yield* serve((request, response) => {
+        seen.push(request.headers["x-api-key"])
+        response.end("{}")
+      })
+      const url = yield* serve((request, response) => {
+        response.writeHead(307, { location: other + String(request.url) }).end()
+      })
+      const { desk } = AgentServer.client(runners, { url, headers: { "x-api-key": "secret" } })
+      const error = yield* Effect.flip(desk.run("private"))
+      assert.include(error.message, "redirect")
+      assert.deepStrictEqual(seen, [])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("counts no part of a bill that is not one", () =>
     Effect.gen(function* () {
       const usage = { inputTokens: { total: -3, cacheRead: 1 }, outputTokens: { total: 4, reasoning: -1 } }

@@ -124,9 +124,7 @@ const request = (target: Target, body: object | undefined, accept: string) =>
         url: target.url,
         accept,
         headers: { "a2a-version": "1.0" },
-        body: body === undefined ? undefined : JSON.stringify(body),
-        // A redirect would take the token elsewhere.
-        redirect: "error"
+        body: body === undefined ? undefined : JSON.stringify(body)
       },
       () => errorOf(target.agent, "unreachable", "It did not answer.")
     ),

@@ -114,10 +114,8 @@ const request = (target: Target, path: string, input: unknown, accept: string) =
       catch: () => failure(target, "refused", "The input does not fit its schema.")
     }),
     (body) =>
-      send(
-        target.options,
-        { url: `${String(target.options.url).replace(/\/$/, "")}${path}`, accept, body, redirect: "follow" },
-        () => failure(target, "unreachable", "The server did not answer.")
+      send(target.options, { url: `${String(target.options.url).replace(/\/$/, "")}${path}`, accept, body }, () =>
+        failure(target, "unreachable", "The server did not answer, or with a redirect, which is not followed.")
       )
   )
 

@@ -19,20 +19,20 @@ export interface Request {
   readonly accept: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body: string | undefined
-  readonly redirect: "error" | "follow"
 }
 
 /** Sends a request. The signal ends it when the run is interrupted. */
 export const send = <E>(
   { fetch = globalThis.fetch, headers, token }: Asking,
-  { accept, body, headers: own, redirect, url }: Request,
+  { accept, body, headers: own, url }: Request,
   unreachable: () => E
 ): Effect.Effect<globalThis.Response, E> =>
   Effect.tryPromise({
     try: (signal) =>
       fetch(url, {
         method: body === undefined ? "GET" : "POST",
-        redirect,
+        // A redirect would take the token, the headers and the input elsewhere.
+        redirect: "error",
         headers: {
           accept,
           ...own,

@@ -14,7 +14,7 @@ import { assertFunction, assertOptions, countOf, durationOf, namesOf } from "../
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
-import { isWaiting } from "../internal/resumption.ts"
+import { isPassedOn } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
 import { isAsleep, sleep } from "../internal/sleep.ts"
 import type { Structure } from "../internal/structure.ts"
@@ -447,7 +447,7 @@ const hedged = <A, E, R>(
       const failing = Effect.onError(attempt, (cause) =>
         Effect.flatMap(Effect.andThen(moment(cause), isAsleep(Exit.failCause(cause))), (asleep) => {
           if (asleep) return Effect.sync(() => Deferred.doneUnsafe(asleepWith, sleep))
-          return isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
+          return isPassedOn(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
         })
       )
       if (index === 0) return [`${index + 1}`, failing]

@@ -7,9 +7,8 @@ import * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Form, formOf, journalOf, keep } from "../../internal/journaled.ts"
 import type { Place } from "../../internal/place.ts"
-import { isWaiting } from "../../internal/resumption.ts"
+import { isPassedOn } from "../../internal/resumption.ts"
 import { EndsRun, InMemory, markOf, Resumable } from "../../internal/toolMarks.ts"
-import { CannotResume, InvalidApproval } from "../../RunError.ts"
 import type { Value } from "./toolCall.ts"
 import { brokenOff, Failure, isForProgram } from "./toolFailure.ts"
 
@@ -65,9 +64,7 @@ const FailureForm = formOf(Schema.Struct({ result: Schema.Json, always: Schema.B
  */
 const keptFailure: Form<Failure> = {
   encode: ({ always, cause, result }) =>
-    isForProgram(cause) || isWaiting(cause) || cause instanceof InvalidApproval || cause instanceof CannotResume
-      ? undefined
-      : FailureForm.encode({ result, always }),
+    isForProgram(cause) || isPassedOn(cause) ? undefined : FailureForm.encode({ result, always }),
   decode: (json) => {
     const { always, result } = FailureForm.decode(json)
     return new Failure(result, result, always)

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
-import { isWaiting } from "../../internal/resumption.ts"
+import { isPassedOn } from "../../internal/resumption.ts"
 import type { ToolFailure } from "../../RunError.ts"
 import type { Value } from "./toolCall.ts"
 import { type Failure, failureOf, isForProgram } from "./toolFailure.ts"
@@ -29,7 +29,7 @@ export const retrying = (
 }
 
 /** True for what another attempt cannot change: the model or the program has to. */
-const isFinal = ({ always, cause }: Failure): boolean => always || isForProgram(cause) || isWaiting(cause)
+const isFinal = ({ always, cause }: Failure): boolean => always || isForProgram(cause) || isPassedOn(cause)
 
 /** Errors of MCP servers say so, and those of a program can. */
 const hasDoneNothing = (cause: unknown): boolean => Predicate.hasProperty(cause, "executed") && cause.executed === "no"

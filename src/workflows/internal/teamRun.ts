@@ -12,7 +12,7 @@ import { userText } from "../../internal/input.ts"
 import { toJson } from "../../internal/json.ts"
 import { messageOf } from "../../internal/message.ts"
 import { givenBy } from "../../internal/middleware.ts"
-import { isWaiting } from "../../internal/resumption.ts"
+import { isPassedOn } from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import * as Runner from "../../Runner.ts"
@@ -281,7 +281,7 @@ class Team {
       if (Exit.isFailure(exit)) {
         const error = Cause.squash(exit.cause)
         // A run that waits for a decision has not failed; a defect is one of the team.
-        if (!Cause.hasFails(exit.cause) || isWaiting(error)) return yield* Effect.failCause(exit.cause)
+        if (!Cause.hasFails(exit.cause) || isPassedOn(error)) return yield* Effect.failCause(exit.cause)
         yield* this.#board.end(id, "failed", messageOf(error))
         return this.#tell(`${seat.name} failed at task ${id} (${title}): ${messageOf(error)}`)
       }
@@ -322,7 +322,8 @@ class Team {
       seat.isDeaf = seat.waiting > 0
       if (Exit.isSuccess(exit))
         return this.#tell(`${seat.name}, who has no task, says: ${JSON.stringify(toJson(exit.value))}`)
-      if (!Cause.hasFails(exit.cause) || isWaiting(Cause.squash(exit.cause))) return yield* Effect.failCause(exit.cause)
+      if (!Cause.hasFails(exit.cause) || isPassedOn(Cause.squash(exit.cause)))
+        return yield* Effect.failCause(exit.cause)
       this.#tell(`${seat.name} failed at reading its messages: ${messageOf(Cause.squash(exit.cause))}`)
     })
   }

@@ -1,6 +1,7 @@
 /** Where the events of a run go: to its observers and streams, and to those of the runs above it. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { Decision, RunEvent } from "../RunEvent.ts"
 import { isTerminal, version } from "../RunEvent.ts"
 import type { RunInfo } from "../services/CurrentRun.ts"
@@ -34,6 +35,9 @@ type Distribute<E> = E extends unknown ? Omit<E, Common> : never
 /** An event without the fields that {@link EventSink.emit} fills in. */
 export type Draft = Distribute<RunEvent>
 type DecisionDraft = Extract<Draft, { readonly _tag: Decision["_tag"] }>
+
+const roomOf = ({ outlets }: Sinks): Effect.Effect<void> =>
+  outlets.length === 1 ? outlets[0]!.room : Effect.forEach(outlets, (outlet) => outlet.room, { discard: true })
 
 /** The counters that the sinks of a tree of runs share. */
 interface Tree {
@@ -96,32 +100,42 @@ export class EventSink {
    */
   emit(draft: Draft, waits = true): Effect.Effect<void> {
     if (this.silent) return Effect.void
-    return Effect.withFiber((fiber) => {
-      const event = {
-        ...draft,
-        v: version,
-        seq: this.#tree.seq++,
-        runId: this.#info.runId,
-        path: this.#info.path,
-        at: fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-      } as RunEvent
-      if (event._tag === "RunStarted") this.#startSeq = event.seq
-      const { observers, outlets } = this.#listening()
-      if (isTerminal(event)) this.#ended = true
-      for (const outlet of outlets) outlet.push(event)
-      // Do not wait after the event of an end: a slow reader must not delay the interruption of the siblings.
-      const ends = !waits || this.#ended || event._tag === "ItemCompleted"
-      const room = ends
-        ? Effect.void
-        : outlets.length === 1
-          ? outlets[0]!.room
-          : Effect.forEach(outlets, (outlet) => outlet.room, { discard: true })
-      if (observers.length === 0) return room
-      return Effect.andThen(
-        Effect.uninterruptible(Effect.forEach(observers, (observer) => observer(event), { discard: true })),
+    if (this.#sinks.observers.length === 0) {
+      return Effect.withFiber((fiber) => this.#push(draft, fiber, waits).room)
+    }
+    // Nothing comes between the number of an event and its observers.
+    const observed = Effect.withFiber((fiber) => {
+      const { event, observers, room } = this.#push(draft, fiber, waits)
+      return Effect.as(
+        Effect.forEach(observers, (observer) => observer(event), { discard: true }),
         room
       )
     })
+    return Effect.flatten(Effect.uninterruptible(observed))
+  }
+
+  /** Waits until streams have room for more events. */
+  get room(): Effect.Effect<void> {
+    return this.#sinks.outlets.length === 0 ? Effect.void : Effect.suspend(() => roomOf(this.#listening()))
+  }
+
+  /** Numbers an event and pushes it to the streams. */
+  #push(draft: Draft, fiber: Fiber.Fiber<unknown, unknown>, waits: boolean) {
+    const event = {
+      ...draft,
+      v: version,
+      seq: this.#tree.seq++,
+      runId: this.#info.runId,
+      path: this.#info.path,
+      at: fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    } as RunEvent
+    if (event._tag === "RunStarted") this.#startSeq = event.seq
+    const listening = this.#listening()
+    if (isTerminal(event)) this.#ended = true
+    for (const outlet of listening.outlets) outlet.push(event)
+    // Do not wait after the event of an end: a slow reader must not delay the interruption of the siblings.
+    const ends = !waits || this.#ended || event._tag === "ItemCompleted"
+    return { event, observers: listening.observers, room: ends ? Effect.void : roomOf(listening) }
   }
 
   /** Emits what a workflow has decided, and keeps it for `result`. */

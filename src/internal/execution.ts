@@ -180,14 +180,14 @@ const observed = <I, A, E, R>(
   body: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
   if (state.events.silent) return flushed(fiber, body)
+  const { events } = state
+  // A run that waits for a slow reader has begun, and ends when it is interrupted.
+  const waiting = events.streaming ? Effect.andThen(events.room, body) : body
   const emitting = Effect.uninterruptibleMask((restore) =>
     Effect.andThen(
-      state.events.emit({
-        _tag: "RunStarted",
-        ...(parent === undefined ? {} : { parentId: parent.info.runId })
-      }),
-      // A slow reader of the event can have held it up until it was interrupted.
-      Effect.onExit(restore(unlessLeaving(body)), (exit) => emitTerminal(state, definition.output, exit))
+      events.emit({ _tag: "RunStarted", ...(parent === undefined ? {} : { parentId: parent.info.runId }) }, false),
+      // An observer of the event can have held it up until it was interrupted.
+      Effect.onExit(restore(unlessLeaving(waiting)), (exit) => emitTerminal(state, definition.output, exit))
     )
   )
   return flushed(fiber, emitting)

@@ -299,16 +299,17 @@ export const guarded = <A, E, R>(
   name: string,
   own: Begun,
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => {
-  const other = place.begin(`${what} ${name}`, own)
-  if (other !== undefined) return Effect.die(atOnce(what, name, other.id, own.id))
-  return Effect.ensuring(
-    effect,
+): Effect.Effect<A, E, R> =>
+  Effect.ensuring(
+    // It begins within its finalizer, so that an interruption finds no moment between the two.
+    Effect.suspend(() => {
+      const other = place.begin(`${what} ${name}`, own)
+      return other === undefined ? effect : Effect.die(atOnce(what, name, other.id, own.id))
+    }),
     Effect.sync(() => {
       own.isUnderWay = false
     })
   )
-}
 
 const atOnce = (what: "run" | "step", name: string, first: string, second: string): InvalidDefinition =>
   invalid(

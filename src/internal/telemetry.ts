@@ -42,12 +42,19 @@ const withSpan = <A, E, R>(
   Effect.withFiber((fiber) => {
     const { span, tracer } = fiber.cache
     if (tracer === undefined && span === undefined) return use(undefined)
-    return Effect.flatMap(Effect.makeSpan(name, { kind }), (self) => {
-      annotate(self, attributes())
-      return Effect.onExit(Effect.provideService(use(self), Tracer.ParentSpan, self), (exit) =>
-        Effect.map(Clock.currentTimeNanos, (now) => end(self, now, exit))
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.makeSpan(name, { kind }), (self) =>
+        Effect.onExit(
+          restore(
+            Effect.suspend(() => {
+              annotate(self, attributes())
+              return Effect.provideService(use(self), Tracer.ParentSpan, self)
+            })
+          ),
+          (exit) => Effect.map(Clock.currentTimeNanos, (now) => end(self, now, exit))
+        )
       )
-    })
+    )
     // The parent span is provided, and nothing else.
   }) as Effect.Effect<A, E, R>
 

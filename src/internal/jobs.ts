@@ -120,12 +120,19 @@ export class Jobs {
     })
   }
 
-  /** Interrupts a job, and waits until all that it has begun has ended; `undefined` for an unknown job. */
+  /** Interrupts a job, and waits until all that it has begun has ended; `undefined` for an unknown job. One that sleeps has nothing under way. */
   cancel(id: string): Effect.Effect<JobEnd | undefined> {
     const job = this.#jobs.get(id)
     if (job === undefined) return Effect.succeed(undefined)
     const over = job.fiber === undefined ? Effect.void : Fiber.interrupt(job.fiber)
-    return Effect.andThen(over, this.wait(id))
+    const awake = Effect.map(Clock.currentTimeMillis, (now) => {
+      if (!job.isAsleep) return
+      job.isAsleep = false
+      job.endedAt = now
+      job.end = { job: job.id, status: "cancelled" }
+      this.#ends.notify()
+    })
+    return Effect.andThen(over, Effect.andThen(awake, this.wait(id)))
   }
 
   /** The ends that the agent does not know yet. From now on it does. */

@@ -67,6 +67,8 @@ export class EventLog {
   #pending: Array<RunEvent> = []
   /** How many items each run has seen end. */
   readonly #done = new Map<string, number>()
+  /** The nested runs that have begun and not ended. */
+  readonly #open = new Set<string>()
   readonly #generation: number
   #next = 0
   #written = 0
@@ -101,6 +103,11 @@ export class EventLog {
   /** Whether the run's last event is there. */
   get isClosed(): boolean {
     return this.#ends > this.#generation
+  }
+
+  /** Whether an event ends the root run while runs inside of it are open, such as one that slept and was cancelled. */
+  leavesOpen(event: RunEvent): boolean {
+    return event.path.length === 1 && isTerminal(event) && this.#open.size > 0 && !this.#isStopped && !this.isClosed
   }
 
   /** Takes nothing more: another execution goes on from what is kept by now. */
@@ -165,7 +172,9 @@ export class EventLog {
   }
 
   #note(event: RunEvent): void {
-    if (event.path.length === 1 && isTerminal(event)) this.#ends++
+    if (event.path.length === 1) this.#ends += isTerminal(event) ? 1 : 0
+    else if (event._tag === "RunStarted") this.#open.add(event.runId)
+    else if (isTerminal(event)) this.#open.delete(event.runId)
     if (event._tag === "ItemCompleted") this.#done.set(event.runId, event.done)
     if (event._tag === "RunRetried") this.#done.delete(event.runId)
     if (event._tag === "StepStarted" || !("toolCallId" in event || isOfModel.has(event._tag)) || !("step" in event))

@@ -130,7 +130,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       journal: execution.journal,
       decide: execution.decide,
       ask: execution.ask,
-      onEvent: (event: RunEvent) => note(event, log, execution, on),
+      onEvent: (event: RunEvent) => note(event, { claim, execution, log }, on),
       measure: (measured: typeof used) => {
         used = measured
       },
@@ -157,8 +157,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     if (verdict._tag === "Ended" && verdict.ended._tag !== "Interrupted" && !log.isClosed) {
       const kept = yield* persist(keptEvents(tables, claim))
       const now = yield* Clock.currentTimeMillis
-      const root = { runId: `run_${claim.run.id}`, name: claim.run.name }
-      for (const event of missingEnds(kept, root, verdict.ended, now)) log.add(event)
+      for (const event of missingEnds(kept, rootOf(claim), verdict.ended, now)) log.add(event)
       yield* log.flush
     }
     return verdict
@@ -175,16 +174,35 @@ const keptEvents = (
   Effect.map(tables.allEvents(run.id, lastSeq), (events) => events as unknown as ReadonlyArray<RunEvent>)
 
 /** A run that goes to sleep, or to another process, has not ended, so what its runners say of that is not kept. */
-const note = (event: RunEvent, log: EventLog, execution: Journal.Execution, on: Surroundings): Effect.Effect<void> =>
+const note = (
+  event: RunEvent,
+  { claim, execution, log }: Pick<UnderWay, "claim" | "execution" | "log">,
+  on: Surroundings
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     const stop = execution.stop()
     const goesOn = execution.waits.size > 0 || stop !== undefined
     if (goesOn && (event._tag === "RunInterrupted" || event._tag === "RunSuspended")) return Effect.void
     // What the run uses may be closing with this process. What fails by itself fails again elsewhere.
     if (event._tag === "RunFailed" && (stop?._tag === "Draining" || on.isClosing())) log.stop()
-    log.add(event)
-    return log.isFull ? Effect.asVoid(log.flush) : Effect.void
+    const adding = Effect.suspend(() => {
+      log.add(event)
+      return log.isFull ? Effect.asVoid(log.flush) : Effect.void
+    })
+    return log.leavesOpen(event) ? Effect.andThen(closeNested(claim, log, on, event.at), adding) : adding
   })
+
+/** Ends the runs that are open inside of one that ends: of a job that slept and was cancelled it was only kept that it slept. */
+const closeNested = (claim: Claim, log: EventLog, on: Surroundings, now: number): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    yield* log.flush
+    const kept = yield* on.persist(keptEvents(on.tables, claim))
+    for (const event of missingEnds(kept, rootOf(claim), { _tag: "Interrupted" }, now)) {
+      if (event.path.length > 1) log.add(event)
+    }
+  })
+
+const rootOf = ({ run }: Claim) => ({ runId: `run_${run.id}`, name: run.name })
 
 /** An execution under way. */
 interface UnderWay {

@@ -161,6 +161,21 @@ export const traceLaws = (store: Layer.Layer<TraceStore.TraceStore, unknown>): v
     })
   )
 
+  law("a run that has ended has ended in the store as well, at once", () =>
+    Effect.gen(function* () {
+      const { runId } = yield* clerk.result("x")
+      const [run] = yield* TraceStore.runs()
+      assert.deepInclude(run, { runId, status: "completed" })
+      assert.strictEqual((yield* Stream.runCollect(TraceStore.events(runId))).at(-1)?._tag, "RunCompleted")
+      const { runId: removed } = yield* clerk.result("x")
+      yield* TraceStore.remove(removed)
+      assert.notInclude(
+        (yield* TraceStore.runs()).map((run) => run.runId),
+        removed
+      )
+    }).pipe(Effect.provide([TraceStore.record, model], { local: true }))
+  )
+
   law("pruning removes the oldest runs, by age and by size", () =>
     Effect.gen(function* () {
       yield* recorded(Effect.forEach([1, 2, 3], () => clerk.run("x")))

@@ -17,7 +17,7 @@ import { assertOptions, countOf, durationOf, namesOf } from "../../internal/defi
 import { CurrentRecorder, type Query, type Run, TraceStore } from "../../services/TraceStore.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
 import * as InMemory from "./internal/traceMemory.ts"
-import { recorder } from "./internal/traceRecorder.ts"
+import { recorder, upToDate } from "./internal/traceRecorder.ts"
 import { make } from "./internal/traceSql.ts"
 
 export {
@@ -33,8 +33,8 @@ export {
 /**
  * Records every run below it, with the runs nested in it, in the `TraceStore`.
  *
- * A run does not wait for the store and never fails because of it: events are written in batches, every 100 milliseconds and
- * when the Layer is released. While the store cannot be written, one warning is logged and up to 20,000 events wait; further
+ * A run does not wait for the store and never fails because of it: events are written in batches, every 100 milliseconds, before
+ * this process asks the store, and when the Layer is released. While the store cannot be written, one warning is logged and up to 20,000 events wait; further
  * ones are lost, and another warning says how many. A process that is killed loses what was not written.
  *
  * @example
@@ -133,7 +133,9 @@ export const prune = (which: {
 const knownOfPrune: ReadonlySet<string> = new Set(["olderThan", "maxBytes"])
 
 /** Keeps traces in the memory of this process: the newest 1,000 runs. For tests and for looking at a program at work. */
-export const layerMemory: Layer.Layer<TraceStore> = Layer.effect(TraceStore)(Effect.sync(InMemory.make))
+export const layerMemory: Layer.Layer<TraceStore> = Layer.effect(TraceStore)(
+  Effect.sync(() => upToDate(InMemory.make()))
+)
 
 /**
  * Keeps traces in a SQLite or PostgreSQL database: that of the `SqlClient` which is provided, by `Sqlite.layer` or by
@@ -142,4 +144,4 @@ export const layerMemory: Layer.Layer<TraceStore> = Layer.effect(TraceStore)(Eff
  */
 export const layerSql: Layer.Layer<TraceStore, SqlError.SqlError | StoreError, SqlClient.SqlClient> = Layer.effect(
   TraceStore
-)(Effect.flatMap(SqlClientTag, make))
+)(Effect.map(Effect.flatMap(SqlClientTag, make), upToDate))

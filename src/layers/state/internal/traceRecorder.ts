@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type { StoreError } from "../../../RunError.ts"
 import type { Entry, Recorder, Service } from "../../../services/TraceStore.ts"
 
@@ -12,6 +13,38 @@ const maxBatch = 500
 const every = 100
 /** The longest pause after failures. */
 const maxPause = 30_000
+
+/** What writes the events that wait, of the recorders of a store in this process. */
+const writers = new WeakMap<Service, Set<Effect.Effect<unknown>>>()
+
+/** The store, which writes what waits before it is asked: whoever has seen a run end here finds that it has ended. */
+export const upToDate = (store: Service): Service => {
+  const first = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const all = writers.get(own)
+      return all === undefined ? effect : Effect.andThen(Effect.all(all, { discard: true }), effect)
+    })
+  const own: Service = {
+    append: store.append,
+    runs: (query) => first(store.runs(query)),
+    events: (runId, from, limit) => first(store.events(runId, from, limit)),
+    remove: (runId) => first(store.remove(runId)),
+    prune: (which) => first(store.prune(which))
+  }
+  return own
+}
+
+/** Has `write` called before the store is asked, until the scope closes. */
+const writing = (store: Service, write: Effect.Effect<unknown>): Effect.Effect<void, never, Scope.Scope> => {
+  const all = writers.get(store) ?? new Set()
+  writers.set(store, all)
+  return Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.sync(() => all.add(write)),
+      () => Effect.sync(() => all.delete(write))
+    )
+  )
+}
 
 /** A recorder that writes to `store`, until the scope closes. */
 export const recorder = (store: Service): Effect.Effect<Recorder, never, Scope.Scope> =>
@@ -43,13 +76,15 @@ export const recorder = (store: Service): Effect.Effect<Recorder, never, Scope.S
         onSuccess: () => Effect.andThen(written(batch.length), flush)
       })
     })
-    const write = Effect.uninterruptible(flush)
+    // One batch after the other: what was written is taken from the front.
+    const write = Semaphore.makeUnsafe(1).withPermits(1)(Effect.uninterruptible(flush))
     // Registered first, so it runs last: after the writer has ended.
     yield* Effect.addFinalizer(() =>
       Effect.flatMap(write, (isWritten) =>
         isWritten ? Effect.void : Effect.logWarning(`${waiting.length} events of runs were not kept.`)
       )
     )
+    yield* writing(store, write)
     yield* Effect.forkScoped(
       Effect.forever(
         Effect.andThen(

@@ -7,6 +7,7 @@ import { ThreadsForbidden } from "../../../RunError.ts"
 import type { MessageSource } from "../../../services/SyncBridge.ts"
 import { changedCertificates } from "./certificates.ts"
 import { networkFlags } from "./flags.ts"
+import { lookMs, Pulse } from "./pulse.ts"
 import { source as ioMain } from "./threads/ioMain.generated.ts"
 import { source as toolMain } from "./threads/toolMain.generated.ts"
 
@@ -102,10 +103,6 @@ const last: ReadonlySet<Message["type"]> = new Set([
 /** How many chunks of a body may be on their way before the thread waits for the reader. */
 export const window = 32
 
-/** How often the thread's heartbeat is checked while a fiber waits for the thread. */
-const lookMs = 1000
-/** A thread whose heartbeat has not moved in so many looks counts as dead. */
-const deadAfterLooks = 10
 /** An unused thread counts as dead when its heartbeat has not moved for so long. It moves every 200 ms. */
 const deadAfterMs = 3000
 /** How long an unused thread is kept for the next run. */
@@ -121,8 +118,7 @@ class IoWorker implements MessageSource {
   #lastWord = 0
   #beat = 0
   #beatAt = performance.now()
-  #looks = 0
-  #lookedAt = 0
+  readonly #pulse = new Pulse()
   #dead = false
   readonly #looking: NodeJS.Timeout
 
@@ -187,8 +183,7 @@ class IoWorker implements MessageSource {
       this.#port.unref()
       this.#worker.unref()
     } else if (this.#waits === 1 && change === 1) {
-      this.#looks = 0
-      this.#lookedAt = performance.now()
+      this.#pulse.begin(performance.now())
       // Where the event loop delivers instead of a blocked thread, it must stay alive for the answer, or the end.
       this.#port.ref()
       this.#worker.ref()
@@ -256,16 +251,9 @@ class IoWorker implements MessageSource {
       this.#die()
       return true
     }
-    // Looks are counted and not time, as all of the process may have been halted.
-    const now = performance.now()
-    if (now - this.#lookedAt < lookMs) return false
-    this.#lookedAt = now
-    if (this.#beats()) this.#looks = 0
-    else if (++this.#looks >= deadAfterLooks) {
-      this.#die()
-      return true
-    }
-    return false
+    if (!this.#pulse.isDead(Atomics.load(this.#words, 1), performance.now())) return false
+    this.#die()
+    return true
   }
 
   #beats(): boolean {

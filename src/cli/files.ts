@@ -58,11 +58,23 @@ const ofPlatform = (name: string, error: PlatformError.PlatformError): CliFailur
   }
 }
 
-/** All of standard input as text. */
+/** No model takes a question that is as large. */
+export const maxInput = 16 * mebibyte
+
+/** All of standard input as text. Refuses, in one line, what is too large or no UTF-8 text. */
 export const readStdin: Effect.Effect<string, CliFailure, Stdio.Stdio> = Effect.gen(function* () {
   const stdio = yield* Stdio.Stdio
-  const chunks = yield* Stream.runCollect(stdio.stdin).pipe(
-    Effect.mapError(() => badInput("standard input cannot be read."))
+  const chunks: Array<Uint8Array> = []
+  let size = 0
+  yield* stdio.stdin.pipe(
+    Stream.mapError(() => badInput("standard input cannot be read.")),
+    Stream.runForEach((chunk) => {
+      chunks.push(chunk)
+      size += chunk.byteLength
+      return size > maxInput
+        ? badInput(`standard input is too large; the limit is ${maxInput} bytes. Split it.`)
+        : Effect.void
+    })
   )
   const text = decode(Buffer.concat(chunks))
   return text ?? (yield* badInput("standard input is not text (UTF-8)."))

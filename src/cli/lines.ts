@@ -2,9 +2,11 @@
 import * as readline from "node:readline"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { badInput, type CliFailure } from "./failure.ts"
+import { maxInput } from "./files.ts"
 
 /** Asks for a line; `undefined` at the end of the input. */
-export type Lines = (question: string) => Effect.Effect<string | undefined>
+export type Lines = (question: string) => Effect.Effect<string | undefined, CliFailure>
 
 /** Lines of standard input. */
 export const lines: Effect.Effect<Lines, never, Scope.Scope> = Effect.suspend(() =>
@@ -35,14 +37,39 @@ const fromTerminal: Lines = (question) =>
   })
 
 const fromPipe: Effect.Effect<Lines, never, Scope.Scope> = Effect.gen(function* () {
-  const input = yield* Effect.acquireRelease(
-    Effect.sync(() => readline.createInterface({ input: process.stdin })),
-    (opened) => Effect.sync(() => opened.close())
+  const iterator = yield* Effect.acquireRelease(
+    Effect.sync(() => linesOf(process.stdin)),
+    (opened) => Effect.promise(() => opened.return(undefined))
   )
-  const iterator = input[Symbol.asyncIterator]()
   return () =>
-    Effect.map(
+    Effect.flatMap(
       Effect.promise(() => iterator.next()),
-      (next) => (next.done === true ? undefined : next.value)
+      ({ done, value }) => {
+        if (done === true) return Effect.undefined
+        return value === tooLong
+          ? badInput(`a line is too long; the limit is ${maxInput} bytes. Split it.`)
+          : Effect.succeed(value)
+      }
     )
 })
+
+const tooLong = Symbol("too long")
+
+/** The lines of a text; the last of them, when one is longer than what is read at all, is {@link tooLong}. */
+export async function* linesOf(
+  input: AsyncIterable<Uint8Array>,
+  most = maxInput
+): AsyncGenerator<string | typeof tooLong, void> {
+  const decoder = new TextDecoder()
+  let begun = ""
+  for await (const chunk of input) {
+    const [first = "", ...others] = decoder.decode(chunk, { stream: true }).split("\n")
+    begun += first
+    for (const next of others) {
+      yield begun.replace(/\r$/, "")
+      begun = next
+    }
+    if (begun.length > most) return yield tooLong
+  }
+  if (begun !== "") yield begun
+}

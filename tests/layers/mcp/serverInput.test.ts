@@ -88,6 +88,18 @@ it("a line that is nested deeper than a tool could read is refused, and the next
   expect(await result(9, "length", "abc")).toBe("3")
 })
 
+it("a line that is not UTF-8 is refused, and the next one is answered, also where a chunk ends within a character", async () => {
+  await write(Buffer.from(`${JSON.stringify({ ...call("length", "caf\u00e9"), jsonrpc: "2.0", id: 10 })}\n`, "latin1"))
+  expect((await answerTo(null)).error).toMatchObject({ code: -32700 })
+  const line = Buffer.from(`${JSON.stringify({ ...call("length", "caf\u00e9\u20ac"), jsonrpc: "2.0", id: 11 })}\n`)
+  const within = line.indexOf(Buffer.from("\u20ac")) + 1
+  await write(line.subarray(0, within))
+  // Another message could not be between the two: so they are two reads, or one that has all of it.
+  await new Promise((resolve) => setImmediate(resolve))
+  await write(line.subarray(within))
+  expect((await answerTo(11)).result!.content![0]!.text).toBe("5")
+})
+
 describe("lines of a pipe", () => {
   const all = (maxBytes: number, ...chunks: ReadonlyArray<string | Uint8Array>) => {
     const lines = Lines.make(maxBytes)
@@ -103,6 +115,17 @@ describe("lines of a pipe", () => {
       "€",
       "rest"
     ])
+  })
+
+  it("that are not UTF-8 are told apart where that is asked for", () => {
+    const lines = Lines.makeStrict(100)
+    const latin = Buffer.from("caf\u00e9\n", "latin1")
+    expect(lines.read(Buffer.concat([Buffer.from("caf\u00e9\n"), latin, Buffer.from("\ufffd\n")]))).toEqual([
+      "caf\u00e9",
+      Lines.notUtf8,
+      "\ufffd"
+    ])
+    expect(all(100, latin)).toEqual(["caf\ufffd"])
   })
 
   it("keep the beginning and the end of one that is too long, and are counted again after it", () => {

@@ -1,7 +1,8 @@
 /** `troupe acp`, with the client of the protocol's own SDK as the editor. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { Readable, Writable } from "node:stream"
 import path from "node:path"
+import { createInterface } from "node:readline"
+import { Readable, Writable } from "node:stream"
 import * as acp from "@agentclientprotocol/sdk"
 import { assert, it, vi } from "vitest"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
@@ -123,4 +124,21 @@ it("streams turns, asks for permissions, cancels, and goes on with a session in 
   // An editor that goes away ends the run, and the program.
   assert.strictEqual(await ended(other.child), 0)
   assert.isDefined(await hangs)
+})
+
+it("answers a line that is not UTF-8 with a parse error, and goes on", async () => {
+  const args = ["--conditions=troupe-source", "src/bin.ts", "acp", "tests/support/chatAgent.ts"]
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ["pipe", "pipe", "inherit"] })
+  const params = { protocolVersion: acp.PROTOCOL_VERSION, clientCapabilities: {}, _meta: { note: "caf\u00e9" } }
+  const greet = `${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params })}\n`
+  child.stdin.write(Buffer.from(greet, "latin1"))
+  const bytes = Buffer.from(greet)
+  const within = bytes.indexOf(Buffer.from("\u00e9")) + 1
+  child.stdin.write(bytes.subarray(0, within))
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async () => JSON.parse(String((await lines.next()).value)) as object
+  assert.containSubset(await next(), { id: null, error: { code: -32700 } })
+  child.stdin.write(bytes.subarray(within))
+  assert.containSubset(await next(), { id: 1, result: { protocolVersion: acp.PROTOCOL_VERSION } })
+  assert.strictEqual(await ended(child), 0)
 })

@@ -69,8 +69,12 @@ const stdio = (write: Write, closing: Closing, limits: InputLimits): Stdio.Stdio
         // Lines that the server cannot read are dropped: it would lose their neighbours too.
         const problem = problemOf(line, limits)
         if (problem === undefined) return Effect.succeed(String(line))
-        write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
-        return Effect.as(typeof line === "string" ? Effect.void : Effect.logWarning(problem.error.message), "")
+        // A client that does not read what it is answered is not read either.
+        const answered = Effect.callback<void>((resume) => {
+          write(Buffer.from(`${JSON.stringify(problem)}\n`), () => resume(Effect.void))
+        })
+        const isLong = typeof line === "object"
+        return Effect.as(isLong ? Effect.andThen(answered, Effect.logWarning(problem.error.message)) : answered, "")
       }),
       Stream.filter((line) => line.trim() !== ""),
       Stream.map((line) => Buffer.from(`${read(line)?.text ?? line}\n`)),
@@ -98,11 +102,13 @@ const stdio = (write: Write, closing: Closing, limits: InputLimits): Stdio.Stdio
       })
   })
 
+type Line = string | typeof Lines.notUtf8 | Lines.LongLine
+
 const linesOf =
   (maxLineSize: number) =>
-  <E, R>(input: Stream.Stream<Uint8Array, E, R>): Stream.Stream<string | Lines.LongLine, E, R> =>
+  <E, R>(input: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Line, E, R> =>
     Stream.suspend(() => {
-      const lines = Lines.make(maxLineSize)
+      const lines = Lines.makeStrict(maxLineSize)
       return Stream.concat(
         Stream.flatMap(input, (chunk) => Stream.fromIterable(lines.read(chunk))),
         Stream.suspend(() => Stream.fromIterable(lines.rest()))
@@ -120,12 +126,13 @@ const idOf = ({ begin, end }: Lines.LongLine): unknown => {
 }
 
 /** The error response to a line that is not a message; `undefined` for a message. */
-const problemOf = (line: string | Lines.LongLine, { maxBatch, maxLineSize }: InputLimits) => {
+const problemOf = (line: Line, { maxBatch, maxLineSize }: InputLimits) => {
   const refused = (code: number, message: string, id: unknown = null) => ({
     jsonrpc: "2.0",
     id,
     error: { code, message }
   })
+  if (line === Lines.notUtf8) return refused(-32700, "Parse error: the line is not UTF-8")
   if (typeof line !== "string") {
     const problem = `The line has more than ${maxLineSize} bytes, and no more are accepted. Send smaller messages`
     return refused(-32600, problem, idOf(line))

@@ -31,34 +31,21 @@ export const serve = (serving: Serving): Effect.Effect<Effect.Effect<void>, neve
     const sessions = makeSessions(serving.maxSessions)
     const { name, runner, version } = serving
     const served = { name, version, runner, sessions, scope, peer: (): Peer<never> => peer }
-    const peer = make<never>(
-      {
-        ...handlers(served),
-        send: yield* sender(write, () => Deferred.doneUnsafe(gone, Effect.void)),
-        unreadable: () => Effect.suspend(() => refused("It is not a message of JSON-RPC."))
-      },
-      scope
-    )
-    const refused = (why: string) =>
-      Effect.asVoid(
-        Effect.sync(() =>
-          write(
-            Buffer.from(
-              `${JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: codes.parse, message: why } })}\n`
-            ),
-            () => {}
-          )
-        )
-      )
+    const send = yield* sender(write, () => Deferred.doneUnsafe(gone, Effect.void))
+    const refused = (message: string) =>
+      send(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: codes.parse, message } }))
+    const unreadable = () => refused("It is not a message of JSON-RPC.")
+    const peer = make<never>({ ...handlers(served), send, unreadable }, scope)
     yield* Effect.acquireRelease(
       Effect.sync(() => process.stdin.ref?.()),
       () => Effect.sync(() => process.stdin.unref?.())
     )
-    const reading = Stream.runForEach(input(serving.maxLineBytes), (line) =>
-      typeof line === "string"
-        ? peer.take(line)
+    const reading = Stream.runForEach(input(serving.maxLineBytes), (line) => {
+      if (typeof line === "string") return peer.take(line)
+      return line === Lines.notUtf8
+        ? refused("The line is not UTF-8.")
         : refused(`The line has more than ${serving.maxLineBytes} bytes, and no more are accepted.`)
-    )
+    })
     const ending = Effect.andThen(
       Effect.sync(() => peer.close(failure(codes.closed, "The editor is gone."))),
       Effect.forEach(sessions.all(), cancel, { concurrency: "unbounded", discard: true })
@@ -68,9 +55,9 @@ export const serve = (serving: Serving): Effect.Effect<Effect.Effect<void>, neve
   })
 
 /** The lines of standard input. One that breaks has ended. */
-const input = (maxLineBytes: number): Stream.Stream<string | Lines.LongLine> =>
+const input = (maxLineBytes: number): Stream.Stream<string | typeof Lines.notUtf8 | Lines.LongLine> =>
   Stream.suspend(() => {
-    const lines = Lines.make(maxLineBytes)
+    const lines = Lines.makeStrict(maxLineBytes)
     const bytes = NodeStream.fromReadable<Uint8Array, unknown>({
       evaluate: () => process.stdin,
       onError: (cause) => cause,

@@ -16,8 +16,8 @@ export interface ToolSource<out Services> {
   readonly [TypeId]: typeof TypeId
   /** Shows in diagrams of the agent. */
   readonly name: string
-  /** @internal The key of the service that the tools come from. */
-  readonly from: string | undefined
+  /** @internal The keys of the services that the tools come from. */
+  readonly from: ReadonlyArray<string>
   /** @internal The names that no other source may give. */
   readonly names: ReadonlyArray<string>
   /** @internal */
@@ -74,7 +74,7 @@ export const make = <R = never>(name: string, list: List<R>, options: Options<R>
   return {
     [TypeId]: TypeId,
     name,
-    from: options.from?.key,
+    from: options.from === undefined ? [] : [options.from.key],
     names: options.names ?? [],
     list,
     // What says nothing of itself reads what others wrote.

@@ -658,7 +658,7 @@ const declaredBy = (options: Options): ReadonlySet<string> =>
     ...Object.values(options.toolkit?.tools ?? {}).map(({ id }) => id),
     ...directOf(options)
       .filter(ToolSource.isToolSource)
-      .flatMap(({ from }) => (from === undefined ? [] : [from]))
+      .flatMap(({ from }) => from)
   ])
 
 /** The class that {@link Service} makes: a Context key, a Layer, and a runner in one. */

@@ -79,12 +79,11 @@ export const make = <const T extends ReadonlyArray<Member>>(
       known.set(listed, { given, found, shown })
       return shown
     })
-  const first = sources.find(({ from }) => from !== undefined)
   return {
     ...ToolSource.make("found tools", list as ToolSource.List<ServicesOf<T[number]>>, {
       names: [settings.name, ...sources.flatMap(({ names }) => names)]
     }),
-    from: first?.from,
+    from: sources.flatMap(({ from }) => from),
     holds: () => [...own.map(({ tool }) => tool), ...sources.flatMap(({ holds }) => holds())]
   }
 }

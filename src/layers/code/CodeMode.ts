@@ -119,10 +119,11 @@ export const feature = <const T extends ReadonlyArray<Member>>(
   const source = ToolSource.make("programs", list as ToolSource.List<Services<T[number]> | CodeEngine>, {
     names: [name, ...members.sources.flatMap(({ names }) => names)]
   })
-  const holding = ToolSource.holding(source, () => [
-    ...members.own.map(({ tool }) => tool),
-    ...members.sources.flatMap(({ holds }) => holds())
-  ])
+  const holding = {
+    ...source,
+    from: members.sources.flatMap(({ from }) => from),
+    holds: () => [...members.own.map(({ tool }) => tool), ...members.sources.flatMap(({ holds }) => holds())]
+  }
   const instructions = (input: Prompt.RawInput) =>
     Effect.map(
       Effect.forEach(members.features, (one) => one.instructions(input)),

@@ -1,7 +1,7 @@
 /** Programs of a model: what they can do, how they end, and what is known of them. */
 import { assert, describe, it } from "@effect/vitest"
 import { vi } from "vitest"
-import { Deferred, Effect, Exit, Fiber, Schema } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Schema } from "effect"
 import {
   Agent,
   AgentTool,
@@ -13,7 +13,9 @@ import {
   Sandbox,
   ShellTools,
   SyncEdge,
-  TestModel
+  TestModel,
+  ToolSearch,
+  ToolSource
 } from "troupe"
 import { declarations } from "../../../src/layers/code/internal/declarations.ts"
 import { Engine } from "../../support/codeEngine.ts"
@@ -376,3 +378,33 @@ describe("an agent in code mode", () => {
     })
   )
 })
+
+it.effect(
+  "an agent that is a service keeps what each of the sources in a search and in programs takes its tools from",
+  () =>
+    Effect.gen(function* () {
+      class Shelf extends Context.Service<Shelf, string>()("test/Shelf") {}
+      class Desk extends Context.Service<Desk, string>()("test/Desk") {}
+      const said: Array<string> = []
+      const sourceOf = <R>(from: Context.Key<R, string>) => {
+        const list = Effect.map(Effect.service(from), (own) => {
+          said.push(own)
+          return []
+        })
+        return ToolSource.make(from.key, () => list, { from })
+      }
+      const sources = [sourceOf(Shelf), sourceOf(Desk)] as const
+      class Finder extends Agent.Service<Finder>()("test/Finder", { tools: [ToolSearch.make(sources)] }) {}
+      class Coder extends Agent.Service<Coder>()("test/Coder", { use: [CodeMode.feature(sources)] }) {}
+      const own = Layer.mergeAll(
+        Layer.succeed(Shelf, "its own"),
+        Layer.succeed(Desk, "its own"),
+        Engine,
+        TestModel.layer(["done"])
+      )
+      const theirs = Context.make(Shelf, "the caller's").pipe(Context.add(Desk, "the caller's"))
+      yield* Effect.provide(Effect.provide(Finder.run("go"), theirs), Layer.provide(Finder.layer, own))
+      yield* Effect.provide(Effect.provide(Coder.run("go"), theirs), Layer.provide(Coder.layer, own))
+      assert.deepStrictEqual(said, ["its own", "its own", "its own", "its own"])
+    })
+)

@@ -117,7 +117,7 @@ describe("lines of a pipe", () => {
     ])
   })
 
-  it("that are not UTF-8 are told apart where that is asked for", () => {
+  it("that are not UTF-8 are not taken for text where that is asked for", () => {
     const lines = Lines.makeStrict(100)
     const latin = Buffer.from("caf\u00e9\n", "latin1")
     expect(lines.read(Buffer.concat([Buffer.from("caf\u00e9\n"), latin, Buffer.from("\ufffd\n")]))).toEqual([

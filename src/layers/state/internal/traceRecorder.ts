@@ -17,7 +17,7 @@ const maxPause = 30_000
 /** What writes the events that wait, of the recorders of a store in this process. */
 const writers = new WeakMap<Service, Set<Effect.Effect<unknown>>>()
 
-/** The store, which writes what waits before it is asked: whoever has seen a run end here finds that it has ended. */
+/** The store, which writes what waits before it is asked: a reader that has seen a run end here finds that it has ended. */
 export const upToDate = (store: Service): Service => {
   const first = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => {

@@ -242,6 +242,30 @@ describe("the end of a server", () => {
       assert.isFalse(whole.isBroken() || stream.isBroken())
     }).pipe(Effect.scoped)
   )
+
+  it.live("refuses requests that still wait for a place at its deadline, and begins no run for them", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { runner, state } = endless()
+      const limits = { runs: 1, waiting: 3, wait: "1 minute" } as const
+      const options = { runners: { endless: runner }, limits, drain: "50 millis" } as const
+      const url = yield* Scope.provide(listen(options, Layer.empty), scope)
+      const first = raw(url, "/runners/endless/stream", { input: "Hi" })
+      yield* until(() => state.begun === 1)
+      const waiting = ["/runners/endless", "/runners/endless/stream"].map((path) => raw(url, path, { input: "Hi" }))
+      waiting.push(raw(url, "/runners/endless", { input: "Hi", detached: true }))
+      const isReady = Effect.promise(() => fetch(new URL("/ready", url)).then(({ ok }) => ok))
+      while (yield* isReady) yield* Effect.yieldNow
+      yield* Scope.close(scope, Exit.void)
+      yield* until(() => first.isEnded() && waiting.every((one) => one.isEnded() || one.isBroken()))
+      assert.include(first.text(), '"_tag":"Interrupted"')
+      assert.deepStrictEqual(
+        waiting.map((one) => [one.status(), one.headers()["retry-after"]]),
+        waiting.map(() => [503, "5"])
+      )
+      assert.deepStrictEqual(state, { begun: 1, ended: 1 })
+    }).pipe(Effect.scoped)
+  )
 })
 
 describe("a WebSocket", () => {

@@ -161,13 +161,15 @@ const grace = "2 seconds"
 /** Waits for answers under way; after the deadline runs are interrupted, and their last events are written. */
 const drain = (edge: Edge): Effect.Effect<void> => {
   const done = edge.active.none.await
-  const stop = Effect.suspend(() => {
+  const interrupt = Effect.suspend(() => {
     const running = [...edge.attached].flatMap(([runId, { isDetached }]) => (isDetached ? [] : [runId]))
     return Effect.forEach(running, (runId) => Effect.ignore(edge.runs.interrupt(runId)), {
       concurrency: "unbounded",
       discard: true
     })
   })
+  // The places of runs that are interrupted would otherwise go to requests that wait.
+  const stop = Effect.andThen(edge.places.close, interrupt)
   return done.pipe(
     Effect.timeoutOrElse({
       duration: edge.settings.drainMs,

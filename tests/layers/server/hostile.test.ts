@@ -121,6 +121,22 @@ describe("what is not served", () => {
   )
 })
 
+it.live("an address that is not one of the web is read as far as its path", () =>
+  Effect.gen(function* () {
+    const stores = Layer.mergeAll(hello, SessionStore.layerMemory)
+    const url = yield* listen({ runners: { desk }, playground: true }, stores)
+    for (const path of ["/sessions?limit=1", "/"]) {
+      const socket = connect(Number(url.port), url.hostname)
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      let text = ""
+      socket.on("data", (chunk) => (text += String(chunk)))
+      socket.write(`GET http://localhost:99999${path} HTTP/1.1\r\nhost: ${url.host}\r\n\r\n`)
+      yield* until(() => text !== "")
+      assert.match(text, /^HTTP\/1\.1 200 /, path)
+    }
+  }).pipe(Effect.scoped)
+)
+
 describe("a session", () => {
   it.live("with an id as long as it may be is read and removed by it", () =>
     Effect.gen(function* () {

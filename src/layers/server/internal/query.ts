@@ -1,9 +1,9 @@
 /** What is asked for in the address of a request. */
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 
-/** The query of a request. */
+/** The query of a request, whose address may be one that `URL` does not read. */
 export const queryOf = ({ url }: HttpServerRequest.HttpServerRequest): URLSearchParams =>
-  new URL(url, "http://localhost").searchParams
+  new URLSearchParams(/\?([^#]*)/.exec(url)?.[1])
 
 /** A count in a query, within its bounds. */
 export const countIn = (

@@ -35,7 +35,7 @@ const infoOf = (edge: Edge): PlaygroundInfo => ({
 
 /** The page asks for what is in its folder, so its address ends with a slash. */
 const isBelow = ({ originalUrl }: HttpServerRequest.HttpServerRequest): boolean =>
-  new URL(originalUrl, "http://localhost").pathname.endsWith("/")
+  /^[^#?]*\/(?:[#?]|$)/.test(originalUrl)
 
 const moved = ({ settings }: Edge) =>
   HttpServerResponse.empty({ status: 308, headers: { location: `${settings.prefix}/` } })

@@ -1,6 +1,6 @@
 /** What an editor may send to an agent, without a process: conversations, images, and what is refused. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { AcpServer, Agent, Runner, Session, SessionStore, TestModel, Transcript } from "troupe"
 import * as Rpc from "../../../src/layers/server/internal/acp/rpc.ts"
 import { handlers } from "../../../src/layers/server/internal/acp/serverRequests.ts"
@@ -204,6 +204,55 @@ describe("an agent of editors", () => {
       yield* editor.notify("session/cancel", { sessionId })
       assert.deepStrictEqual(yield* Fiber.join(turn), { stopReason: "cancelled" })
     }).pipe(Effect.provide(SessionStore.layerMemory), Effect.scoped)
+  )
+
+  it.effect("answers a request once, also where it is cancelled while its answer is written", () =>
+    Effect.gen(function* () {
+      const sent: Array<string> = []
+      const [written, taken] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const peer = Rpc.make<never>(
+        {
+          request: () => Effect.succeed({}),
+          notification: () => Effect.void,
+          unreadable: () => Effect.void,
+          send: (line) =>
+            Effect.suspend(() => {
+              sent.push(line)
+              return Effect.andThen(Deferred.succeed(written, undefined), Deferred.await(taken))
+            })
+        },
+        yield* Effect.scope
+      )
+      yield* peer.take('{"jsonrpc":"2.0","id":1,"method":"initialize"}')
+      yield* Deferred.await(written)
+      yield* peer.take('{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":1}}')
+      yield* Effect.yieldNow
+      yield* Deferred.succeed(taken, undefined)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(sent, ['{"jsonrpc":"2.0","id":1,"result":{}}'])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("answers a request that the end of the server comes right after", () =>
+    Effect.gen(function* () {
+      const sent: Array<string> = []
+      const scope = yield* Scope.make()
+      const peer = Rpc.make<never>(
+        {
+          request: () => Effect.never,
+          notification: () => Effect.void,
+          unreadable: () => Effect.void,
+          send: (line) => Effect.sync(() => void sent.push(line))
+        },
+        scope
+      )
+      yield* peer.take('{"jsonrpc":"2.0","id":1,"method":"initialize"}')
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(
+        sent.map((line) => (JSON.parse(line) as { readonly error: { readonly code: number } }).error.code),
+        [Rpc.codes.cancelled]
+      )
+    })
   )
 
   it.effect("answers limits as ends of the turn, and failures with their words", () =>

@@ -127,15 +127,18 @@ export const make = <R>(handlers: Handlers<R>, scope: Scope.Scope): Peer<R> => {
     Effect.suspend(() => {
       if (running.has(id)) return reject(id, failure(codes.invalidRequest, "A request with this id is under way."))
       if (running.size >= maxRequests) return reject(id, failure(codes.internal, "Too many requests at once."))
-      const answering = Effect.exit(Effect.suspend(() => handlers.request(method, params))).pipe(
-        Effect.flatMap((exit) => {
-          if (Exit.isSuccess(exit)) return respond(id, { result: exit.value })
-          return reject(id, failureOf(exit))
-        }),
-        Effect.onInterrupt(() => reject(id, failure(codes.cancelled, "The request was cancelled."))),
-        Effect.ensuring(Effect.sync(() => running.delete(id)))
+      // Only the work is interrupted: an answer that is being written is the answer.
+      const answering = Effect.uninterruptibleMask((restore) =>
+        Effect.exit(restore(Effect.suspend(() => handlers.request(method, params)))).pipe(
+          Effect.flatMap((exit) => {
+            if (Exit.isSuccess(exit)) return respond(id, { result: exit.value })
+            return reject(id, failureOf(exit))
+          }),
+          Effect.ensuring(Effect.sync(() => running.delete(id)))
+        )
       )
-      return Effect.map(Effect.forkIn(answering, scope), (fiber) => {
+      // At once: what ends before it has begun answers nothing.
+      return Effect.map(Effect.forkIn(answering, scope, { startImmediately: true }), (fiber) => {
         if (fiber.pollUnsafe() === undefined) running.set(id, fiber)
       })
     })

@@ -812,6 +812,26 @@ describe("sessions", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("are not left by responses that were not begun", () =>
+    Effect.gen(function* () {
+      const { release, slow } = gated()
+      const context = yield* Layer.build(SessionStore.layerMemory)
+      const limits = { runs: 1, waiting: 0 } as const
+      const handler = yield* handling(
+        { runners: { desk, slow }, limits },
+        Layer.merge(Layer.succeedContext(context), hello)
+      )
+      const respond = (more: object) => ask(handler, post("/v1/responses", { model: "desk", input: "Hi", ...more }))
+      const first = yield* respond({})
+      const busy = handler(post("/runners/slow", { input: "1" }))
+      while ((yield* ask(handler, get("/ready"))).status !== 503) yield* Effect.yieldNow
+      assert.strictEqual((yield* respond({ previous_response_id: first.body.id })).status, 503)
+      release()
+      yield* Effect.promise(() => busy)
+      assert.strictEqual((yield* Effect.provideContext(SessionStore.list(), context)).length, 1)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("are as many for clients without a name, also among those of clients with one", () =>
     Effect.gen(function* () {
       const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token) === "guest" || Redacted.value(token)

@@ -8,7 +8,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { jsonOrText } from "../../../internal/json.ts"
-import { fork } from "../../../services/SessionStore.ts"
+import { fork, remove } from "../../../services/SessionStore.ts"
 import { byteLength } from "../../internal/bytes.ts"
 import { resume } from "./answers.ts"
 import { type Item, type Turn, turnOf } from "./chatInput.ts"
@@ -250,8 +250,9 @@ const responses = (edge: Edge, request: Request, caller: Caller) =>
     ])
     const stream = body.stream === true
     const stored = turn._tag === "New" && body.store !== false && hasStore(edge)
-    const kept = stored ? yield* keptTurn(edge, caller, runner, before.session) : { runner, idOf }
-    const runId = yield* startTurn(edge, { runner: kept.runner, caller, turn, stream })
+    const kept = stored ? yield* keptTurn(edge, caller, runner, before.session) : { runner, idOf, forget: Effect.void }
+    const begun = startTurn(edge, { runner: kept.runner, caller, turn, stream })
+    const runId = yield* Effect.onError(begun, () => kept.forget)
     const metadata = body.metadata ?? {}
     const context = { model: body.model, previous, idOf: kept.idOf, metadata, signing: edge.signing }
     if (stream) {
@@ -358,7 +359,9 @@ const keptTurn = (edge: Edge, caller: Caller, runner: ServedRunner, before: stri
     const key = globalThis.crypto.randomUUID().replaceAll("-", "")
     const session = sessionId(caller, responseSession(key))
     yield* admit(edge, caller, session)
-    if (before !== undefined) yield* withStore(edge, fork(before, session))
     const turn = yield* inSession(edge, runner.runner, session)
-    return { runner: { ...runner, runner: turn }, idOf: () => `resp_${key}` }
+    if (before !== undefined) yield* withStore(edge, fork(before, session))
+    // A turn that is not begun leaves nothing: no client knows its session.
+    const forget = before === undefined ? Effect.void : Effect.ignore(withStore(edge, remove(session)))
+    return { runner: { ...runner, runner: turn }, idOf: () => `resp_${key}`, forget }
   })

@@ -906,6 +906,18 @@ describe("traces", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("take no event from the client of a run, however fast it is", () =>
+    Effect.gen(function* () {
+      const fast = model(() => ({ text: Array.from({ length: 3000 }, (_, index) => `${index} `) }))
+      const handler = yield* handling({ runners: { desk } }, Layer.merge(TraceStore.layerMemory, fast))
+      const { text } = yield* ask(handler, post("/runners/desk/stream", { input: "Hi" }))
+      const events = sentIn(text)
+      assert.notInclude(text, "event: lost")
+      assert.strictEqual(JSON.parse(events.at(-1)!.data)._tag, "Completed")
+      assert.strictEqual(events.filter(({ data }) => data.includes('"_tag":"Text"')).length, 3000)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("are listed and read among any number of those of other clients", () =>
     Effect.gen(function* () {
       const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)

@@ -2,7 +2,7 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -27,9 +27,15 @@ import {
 } from "../../../services/Runs.ts"
 import type { Limits } from "./memoryLimits.ts"
 
+/** Whether who follows a run only looks on: a paced run waits for it, and still for its clients while none of them reads. */
+export const IsOnlooker: Context.Reference<boolean> = Context.Reference<boolean>("troupe/Runs/IsOnlooker", {
+  defaultValue: () => false
+})
+
 interface Reader {
   /** The `seq` of the next event that it takes. */
   position: number
+  readonly isOnlooker: boolean
   /** Closed while it waits for an event. */
   readonly news: Latch.Latch
 }
@@ -334,10 +340,13 @@ const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Aga
 }
 
 const slowest = (entry: Entry): number => {
-  if (entry.readers.size === 0) return entry.read
   let least = Number.POSITIVE_INFINITY
-  for (const { position } of entry.readers) least = Math.min(least, position)
-  return least
+  let isRead = false
+  for (const { isOnlooker, position } of entry.readers) {
+    least = Math.min(least, position)
+    isRead ||= !isOnlooker
+  }
+  return isRead ? least : Math.min(least, entry.read)
 }
 
 /** Waits until a paced run is not too far ahead of its slowest reader. */
@@ -351,9 +360,9 @@ const pace = (kept: Kept, entry: Entry): Effect.Effect<void> =>
 
 const follow = (kept: Kept, runId: string, { from = 0 }: FollowOptions = {}): Stream.Stream<RunEvent, RunsError> =>
   Stream.unwrap(
-    Effect.flatMap(kept.find(runId), (entry) => {
+    Effect.flatMap(Effect.all([kept.find(runId), IsOnlooker]), ([entry, isOnlooker]) => {
       const first = from === "now" ? (entry.ended?.seq ?? entry.nextSeq) : from
-      const reader: Reader = { position: first, news: Latch.makeUnsafe(false) }
+      const reader: Reader = { position: first, isOnlooker, news: Latch.makeUnsafe(false) }
       const open = Effect.acquireRelease(
         Effect.sync(() => entry.readers.add(reader)),
         () => Effect.sync(() => leave(entry, reader))
@@ -364,7 +373,7 @@ const follow = (kept: Kept, runId: string, { from = 0 }: FollowOptions = {}): St
 
 const leave = (entry: Entry, reader: Reader): void => {
   entry.readers.delete(reader)
-  entry.read = Math.max(entry.read, reader.position)
+  if (!reader.isOnlooker) entry.read = Math.max(entry.read, reader.position)
   entry.room.openUnsafe()
 }
 

@@ -7,6 +7,7 @@ import * as Stream from "effect/Stream"
 import type { RunEvent } from "../../../RunEvent.ts"
 import { CurrentRecorder, type Service, TraceStore } from "../../../services/TraceStore.ts"
 import type { Edge } from "./edge.ts"
+import { IsOnlooker } from "./memoryRuns.ts"
 
 /** The store of traces, where there is one. */
 export const storeIn = ({ context }: Pick<Edge, "context">): Service | undefined =>
@@ -26,7 +27,7 @@ export const record = (
   if (store === undefined || edge.context.mapUnsafe.get(CurrentRecorder.key) !== undefined) return Effect.void
   const keep = (events: ReadonlyArray<RunEvent>) =>
     store.append(events.map((event) => ({ rootId: runId, session, event })))
-  const all = edge.runs.follow(runId).pipe(Stream.runForEachArray(keep))
+  const all = edge.runs.follow(runId).pipe(Stream.runForEachArray(keep), Effect.provideService(IsOnlooker, true))
   const logged = Effect.catchCause(all, (cause) => Effect.logWarning(`The trace of run ${runId} is not whole`, cause))
   const removed = Effect.ensuring(
     logged,

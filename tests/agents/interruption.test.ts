@@ -161,6 +161,24 @@ describe("a run that is interrupted", () => {
     }).pipe(Effect.provide(TestModel.layer([{ text: "abcdef", chunk: 1, chunkDelay: "5 millis" }])))
   )
 
+  it.effect("has what an answer used whose deltas were still being taken", () =>
+    Effect.gen(function* () {
+      const answered = yield* Deferred.make<void>()
+      const taking = Effect.andThen(
+        Deferred.succeed(answered, undefined),
+        Effect.repeat(Effect.yieldNow, { times: 10 })
+      )
+      const slow = Runner.onEvent(Agent.make("agent", {}), ({ _tag }) => (_tag === "TextDelta" ? taking : Effect.void))
+      const abandoning = Runner.make("abandoning", {
+        run: (input: string) =>
+          Effect.andThen(Effect.raceFirst(Deferred.await(answered), slow.run(input)), Runner.remaining)
+      })
+      const { output, usage } = yield* Runner.withBudget(abandoning, { tokens: 100 }).result("go")
+      assert.deepStrictEqual([usage.inputTokens.total, usage.outputTokens.total], [10, 5])
+      assert.strictEqual(output.tokens, 85)
+    }).pipe(Effect.provide(TestModel.layer(["done"])))
+  )
+
   it.effect("by a timeout, with the bill", () =>
     Effect.gen(function* () {
       const { events, runner } = observed(Agent.make("agent", {}))

@@ -292,7 +292,7 @@ const callModel = (
     info?.readsSettings === true
       ? within
       : Effect.andThen(refuseUnread("Agent", info, self.modelName, toolsIn(request)), within)
-  return Effect.matchEffect(asked, {
+  const ended = Effect.matchEffect(asked, {
     // An answer that was too large can have said what it used.
     onFailure: (error) => billed(collector.turn(), self, state, error),
     onSuccess: () => {
@@ -306,6 +306,8 @@ const callModel = (
       return billed(turn, self, state, error)
     }
   })
+  // An answer can be there while observers still take its deltas.
+  return Effect.onInterrupt(ended, () => bill(collector.turn(), self, state))
 }
 
 /** Fails an attempt, with what it used counted as far as that is known. */
@@ -314,11 +316,13 @@ const billed = (
   self: ResolvedModel,
   state: RunState,
   error: AiError.AiError
-): Effect.Effect<never, AiError.AiError> => {
-  const failed = Effect.fail(error)
-  if (turn.usage === noUsage) return failed
+): Effect.Effect<never, AiError.AiError> => Effect.andThen(bill(turn, self, state), Effect.fail(error))
+
+/** Counts what an attempt that gave no answer has used, as far as that is known. */
+const bill = (turn: Turn, self: ResolvedModel, state: RunState): Effect.Effect<void> => {
+  if (turn.usage === noUsage) return Effect.void
   const added = Effect.map(priceOf(state, self, turn), (cost) => state.bill.addUsage(turn.usage, cost))
-  return Effect.andThen(added, Effect.andThen(chargeAttempt(state, self, turn.usage), failed))
+  return Effect.andThen(added, chargeAttempt(state, self, turn.usage))
 }
 
 /** effect/ai's own hooks into a call are its wrapper's to serve. */

@@ -260,6 +260,25 @@ describe("interrupting a run", () => {
       assert.include(JSON.stringify(end.transcript), "paid 5")
     }).pipe(Effect.provide(turns(payment)))
   )
+
+  it.effect("ends a call once whose middleware has failed, and whose end is still being taken", () =>
+    Effect.gen(function* () {
+      const ended = yield* Deferred.make<void>()
+      const fails = Middleware.make("fails", { tool: (call, next) => Effect.andThen(next(call), Effect.fail("no")) })
+      const taking = Effect.andThen(Deferred.succeed(ended, undefined), Effect.repeat(Effect.yieldNow, { times: 10 }))
+      const events: Array<RunEvent.RunEvent> = []
+      const agent = Agent.make("agent", { tools: [paying([])], middleware: [fails] }).pipe(
+        Runner.onEvent((event) => {
+          events.push(event)
+          return event._tag === "ToolCompleted" ? taking : Effect.void
+        })
+      )
+      const running = yield* Effect.forkChild(agent.run("go"))
+      yield* Deferred.await(ended)
+      yield* Fiber.interrupt(running)
+      checkGrammar(events)
+    }).pipe(Effect.provide(turns(payment)))
+  )
 })
 
 describe("an approver", () => {

@@ -66,6 +66,7 @@ class CallThrough implements Caller {
   readonly #ends = new Map<object, Steps.End>()
   #last: Steps.Ended | undefined
   #attempts = 0
+  #isNoted = false
   #interrupted: { readonly context: Steps.ToolCallContext; readonly decision: Steps.Made } | undefined
   #changedBy: Entry | undefined
 
@@ -226,6 +227,9 @@ class CallThrough implements Caller {
   /** What the tool had given before its middleware failed or was interrupted is not lost. */
   #noteLast(): Effect.Effect<void> {
     const last = this.#last
+    // A call that fails the run can be interrupted while observers take its end.
+    if (this.#isNoted) return Effect.void
+    this.#isNoted = true
     if (last === undefined) {
       if (!this.#context.isMade && this.#interrupted === undefined) this.#context.report.mark("not-started")
       return Effect.void

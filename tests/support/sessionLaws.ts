@@ -34,6 +34,7 @@ const echo = TestModel.layer(
       return TestModel.toolCall("note", { text: last })
     if (last === "tool, then fail") return { fail: new AiError.InvalidRequestError({ description: "no" }) }
     if (last === "tool, then hang") return { hang: true }
+    if (last === "tool, then pay" && results === 1) return TestModel.toolCall("pay", { to: "x" })
     return `${texts.length}/${results}: ${last}`
   },
   { unused: "ignore" }
@@ -602,6 +603,16 @@ const waitingLaws = (law: Law): void => {
       )
       yield* refined.run("write")
       assert.strictEqual((yield* users(rounds)).length, 3)
+    })
+  )
+
+  law("a fork has nothing of a suspended turn whose steps were kept", () =>
+    Effect.gen(function* () {
+      const [id, all, some] = [fresh("kept-suspended"), fresh("all"), fresh("some")]
+      yield* suspended(Session.of(cashier, id, { onFailure: "keep" }).run("tool, then pay"))
+      yield* SessionStore.fork(id, all)
+      yield* SessionStore.fork(id, some, { before: 2 })
+      for (const fork of [all, some]) assert.deepStrictEqual(roles(yield* SessionStore.history(fork)), [])
     })
   )
 

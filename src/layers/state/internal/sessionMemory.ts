@@ -3,7 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { SessionConflict } from "../../../RunError.ts"
-import type { Acquired, Info, Record, Service } from "../../../services/SessionStore.ts"
+import { type Acquired, type Info, type Record, type Service, suspendedIn } from "../../../services/SessionStore.ts"
 import { turnsIn } from "./sessionRecord.ts"
 import { sharedFiles } from "./sharedFiles.ts"
 
@@ -103,9 +103,8 @@ const names = (sessions: Sessions): Part<"fork" | "rename" | "remove"> => ({
       const source = sessions.get(from)
       if (!hasRecords(source)) return conflict(from, "missing")
       if (sessions.has(to)) return conflict(to, "exists")
-      const copied = source.records.filter(
-        ({ status, turn }) => status !== "suspended" && (before === undefined || turn < before)
-      )
+      const end = Math.min(before ?? Infinity, suspendedIn(source.records)?.turn ?? Infinity)
+      const copied = source.records.filter(({ status, turn }) => status !== "suspended" && turn < end)
       sessions.set(to, begin(now, copied))
       return Effect.void
     }),

@@ -319,9 +319,12 @@ const fork = Effect.fnUntraced(function* (
   before: number | undefined
 ): Effect.fn.Return<void, SqlError | SessionConflict> {
   const { now, sql } = database
-  yield* assertMoves(database, from, to, "FOR SHARE")
+  const last = yield* assertMoves(database, from, to, "FOR SHARE")
   const time = yield* now
-  const which = sql`status <> 'suspended' AND ${before === undefined ? sql.literal("1 = 1") : sql`turn < ${before}`}`
+  const earlier = before === undefined ? sql.literal("1 = 1") : sql`turn < ${before}`
+  // Of a turn that waits, steps may be kept already.
+  const which = sql`status <> 'suspended' AND ${earlier} AND turn NOT IN (
+    SELECT turn FROM troupe_session_records WHERE session = ${from} AND seq = ${last} AND status = 'suspended')`
   const uid = globalThis.crypto.randomUUID()
   const [made] = yield* sql`
     INSERT INTO troupe_sessions (id, uid, seq, turns, waiting, created_at, updated_at, lease_until, lease_wanted)

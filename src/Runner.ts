@@ -53,6 +53,7 @@ import { type Used, usedSince } from "./internal/stepAccount.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import * as TimeLimit from "./internal/timeLimit.ts"
+import { unlessLeaving } from "./internal/trueExit.ts"
 import { within } from "./internal/withinBudget.ts"
 import {
   type BudgetExceeded,
@@ -434,7 +435,7 @@ export const mapEffect: {
       self,
       (input: I, state, inner) =>
         Effect.flatMap(inner(input), (output): Effect.Effect<B, E2, R2> =>
-          state.handedOver ? Effect.succeed(noOutput<B>()) : f(output)
+          state.handedOver ? Effect.succeed(noOutput<B>()) : unlessLeaving(Effect.suspend(() => f(output)))
         ),
       withOutput(self, options)
     )
@@ -671,7 +672,7 @@ export const withRetry: {
                 reason: messageOf(last)
               })
             })
-            return Effect.andThen(Compensation.undo(state), Effect.andThen(again, run))
+            return unlessLeaving(Effect.andThen(Compensation.undo(state), Effect.andThen(again, run)))
           }).pipe(
             Effect.tapError((error) =>
               Effect.sync(() => {

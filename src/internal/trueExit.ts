@@ -19,6 +19,9 @@ const leaving = new WeakSet<Fiber.Fiber<unknown, unknown>>()
 export const unlessLeaving = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => (leaving.has(fiber) ? Effect.andThen(Effect.yieldNow, effect) : effect))
 
+/** Ends a fiber here that {@link interruptAfterRegion} interrupts as soon as it pauses. */
+export const leave: Effect.Effect<void> = unlessLeaving(Effect.void)
+
 /**
  * Interrupts a fiber at its next suspension outside of uninterruptible regions. So what the last of them gives reaches the
  * end of the fiber, as if the interruption had come a moment later.

@@ -10,6 +10,7 @@ import { assertFunction, assertOneOf, assertOptions, countOf, namesOf } from "..
 import { loopMessage } from "../internal/input.ts"
 import { counting } from "../internal/resumption.ts"
 import { type Count, CurrentState } from "../internal/runState.ts"
+import { unlessLeaving } from "../internal/trueExit.ts"
 import * as Middleware from "../Middleware.ts"
 import { GoalNotReached } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -91,7 +92,7 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
         const round = judged.value + 1
         const answer = yield* next({ ...run, prompt })
         const transcript = answer.transcript ?? prompt
-        const verdict = yield* Effect.suspend(() => judge({ output: answer.output, transcript, round }))
+        const verdict = yield* unlessLeaving(Effect.suspend(() => judge({ output: answer.output, transcript, round })))
         const { done, missing } = Predicate.isBoolean(verdict) ? { done: verdict, missing: "" } : verdict
         yield* emit((events) =>
           events.decide({ _tag: "RoundCompleted", round, accepted: done, verdict: { done, missing } })

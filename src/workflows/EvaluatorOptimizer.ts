@@ -102,7 +102,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     maxRounds,
     members,
     judge: (draft, input) =>
-      Runner.isRunner(evaluator) ? evaluator.run(draft) : unlessLeaving(evaluator(draft, input)),
+      Runner.isRunner(evaluator) ? evaluator.run(draft) : unlessLeaving(Effect.suspend(() => evaluator(draft, input))),
     // Without `revise` the types have made sure that the generator takes a conversation.
     revise: options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   }

@@ -20,6 +20,7 @@ import { isAsleep, sleep } from "../internal/sleep.ts"
 import type { Structure } from "../internal/structure.ts"
 import type { Saved } from "../internal/suspension.ts"
 import { goOn } from "../internal/workflowSuspension.ts"
+import { unlessLeaving } from "../internal/trueExit.ts"
 import { type ErrorIn, type RunnerSlots, type ServicesIn, toEffect, type ValueIn } from "../internal/wiring.ts"
 import type { RunSuspended } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -304,7 +305,7 @@ const combined = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   if (combine === undefined) return Effect.succeed(outputs)
   if (Runner.isRunner(combine)) return combine.run(mode._tag === "race" ? plain(outputs) : asText(outputs))
-  return toEffect(combine(outputs))
+  return unlessLeaving(Effect.suspend(() => toEffect(combine(outputs))))
 }
 
 /** What the overloads have checked. */

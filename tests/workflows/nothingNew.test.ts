@@ -4,7 +4,20 @@
  */
 import { assert, describe } from "@effect/vitest"
 import { Effect, Latch } from "effect"
-import { Agent, AgentTool, Chain, EvaluatorOptimizer, Parallel, Runner, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  EvaluatorOptimizer,
+  Goal,
+  Middleware,
+  Parallel,
+  PlanExecuteEvaluate,
+  Router,
+  type RunEvent,
+  Runner,
+  TestModel
+} from "troupe"
 import { it } from "../support/edges.ts"
 
 /** What a branch has begun when another one has failed in the middle of `stubborn`, which cannot be interrupted. */
@@ -25,7 +38,86 @@ const begunBy = <R>(
 const paying = (stubborn: Effect.Effect<string>) =>
   Runner.make("payment", { run: (bill: string) => Effect.as(stubborn, `paid ${bill}`) })
 
+/** Calls all its tools, and then answers. */
+const model = TestModel.layer(({ prompt, tools }) =>
+  tools.length > 0 && prompt.content.at(-1)?.role !== "tool"
+    ? { toolCalls: tools.map((name) => ({ name, params: {} })) }
+    : "said"
+)
+const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => "seen" })
+const steps = [{ id: "a", task: "a" }]
+/** An observer is not interrupted. */
+const during = (tag: RunEvent.RunEvent["_tag"], stubborn: Effect.Effect<string>) =>
+  Runner.onEvent((event) => (event._tag === tag ? Effect.asVoid(stubborn) : Effect.void))
+
+const branches: Record<
+  string,
+  (stubborn: Effect.Effect<string>, next: Effect.Effect<string>) => Runner.Runner<string, unknown, unknown, never>
+> = {
+  "the function of mapEffect": (stubborn, next) => Runner.mapEffect(paying(stubborn), () => next),
+  "a further attempt": (stubborn, next) => {
+    const declined = Effect.uninterruptible(Effect.andThen(stubborn, Effect.fail("declined")))
+    let attempts = 0
+    return Runner.withRetry(
+      Runner.make("payment", { run: () => Effect.suspend(() => (attempts++ === 0 ? declined : next)) }),
+      { times: 1 }
+    )
+  },
+  "a function that combines": (stubborn, next) =>
+    Parallel.make("inner", { payment: paying(stubborn) }, { combine: () => next }),
+  "the routes of a router": (stubborn, next) =>
+    Router.many(
+      "router",
+      { a: Runner.make("a", { run: (_: string) => next }) },
+      { classify: () => Effect.as(stubborn, ["a"]) }
+    ),
+  "a step of a plan": (stubborn, next) =>
+    PlanExecuteEvaluate.make("work", { planner: () => Effect.as(stubborn, { steps }), executor: () => next }),
+  "the next plan": (stubborn, next) =>
+    PlanExecuteEvaluate.make(
+      "work",
+      {
+        planner: ({ round }) => Effect.as(round === 1 ? Effect.void : next, { steps }),
+        executor: () => Effect.succeed("done"),
+        evaluator: () => Effect.as(stubborn, false)
+      },
+      { accept: (verdict) => verdict }
+    ),
+  "the next step of an agent": (stubborn, next) =>
+    Agent.make("agent", { tools: [look] }).pipe(
+      during("ToolCompleted", stubborn),
+      Runner.onEvent((event) => (event._tag === "StepStarted" && event.step === 2 ? Effect.asVoid(next) : Effect.void)),
+      Runner.provide(model)
+    ),
+  "a middleware around a model call": (stubborn, next) => {
+    const around = Middleware.make("around", { model: (request, go) => Effect.andThen(next, go(request)) })
+    return Runner.provide(Agent.make("agent", { instructions: () => stubborn, middleware: [around] }), model)
+  },
+  "a middleware around a tool": (stubborn, next) => {
+    const around = Middleware.make("around", { tool: (call, go) => Effect.andThen(next, go(call)) })
+    const agent = Agent.make("agent", { tools: [look], middleware: [around] })
+    return agent.pipe(during("ToolCalled", stubborn), Runner.provide(model))
+  },
+  "what decides on an approval": (stubborn, next) => {
+    const tool = AgentTool.fromFunction("look", {
+      description: "Looks",
+      needsApproval: () => Effect.as(next, false),
+      execute: () => "seen"
+    })
+    return Agent.make("agent", { tools: [tool] }).pipe(during("ToolCalled", stubborn), Runner.provide(model))
+  },
+  "the judge of a goal": (stubborn, next) => {
+    const goal = Goal.make({ until: () => Effect.as(next, true) })
+    const agent = Agent.make("agent", { middleware: [goal] })
+    return agent.pipe(during("StepCompleted", stubborn), Runner.provide(model))
+  }
+}
+
 describe("a branch that is interrupted while it cannot be", () => {
+  it.effect.each(Object.keys(branches))("does not begin %s", (what) =>
+    Effect.map(begunBy(branches[what]!), (begun) => assert.deepStrictEqual(begun, []))
+  )
+
   it.effect("begins no further run", () =>
     Effect.gen(function* () {
       const begun = yield* begunBy((stubborn, next) =>

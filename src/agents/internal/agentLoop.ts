@@ -17,7 +17,7 @@ import * as Resumption from "../../internal/resumption.ts"
 import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { ListedFor, type Listing } from "../../internal/toolListing.ts"
-import { unlessLeaving } from "../../internal/trueExit.ts"
+import { leave, unlessLeaving } from "../../internal/trueExit.ts"
 import { noUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
@@ -384,6 +384,7 @@ class Loop implements Listing {
   }
 
   *#takeStep(toolChoice: LanguageModel.ToolChoice<string>): Yields<Next> {
+    yield* leave
     const step = ++this.#step
     const state = this.#state
     if (state.budget !== undefined) yield* this.#countStep()

@@ -14,7 +14,7 @@ import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { EndsRun, InSandbox, markOf } from "../../internal/toolMarks.ts"
-import { exitOf } from "../../internal/trueExit.ts"
+import { exitOf, unlessLeaving } from "../../internal/trueExit.ts"
 import {
   AsyncToolError,
   type MissingModel,
@@ -56,7 +56,7 @@ export const executeAll = (self: Step): Effect.Effect<ReadonlyArray<Outcome>, St
     const { calls, state, step } = self
     const reports = new Map(calls.map((call) => [call, state.bill.addToolCall(step, call.id, call.name)] as const))
     const record: StepRecord = { failures: [], results: new Map() }
-    return Effect.andThen(announce(self), inOrder(self, reports, record)).pipe(
+    return Effect.andThen(announce(self), unlessLeaving(inOrder(self, reports, record))).pipe(
       Effect.onInterrupt(() => Effect.sync(() => self.transcript(knownOf(reports, record)))),
       // Effect makes defects of failures that meet a defect, so what has failed is known by our own list.
       Effect.catchCause((cause) => {

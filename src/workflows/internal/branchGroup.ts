@@ -12,7 +12,7 @@ import { formOf, journalOf, keptOf, note as noteOf } from "../../internal/journa
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { isAsleep, sleep } from "../../internal/sleep.ts"
-import { exitOf } from "../../internal/trueExit.ts"
+import { exitOf, unlessLeaving } from "../../internal/trueExit.ts"
 import { usageLeft } from "../../internal/bill.ts"
 import { chargedLeft, charging, costLeft, usedSince, UsedForm } from "../../internal/stepAccount.ts"
 import { RunSuspended } from "../../RunError.ts"
@@ -124,18 +124,20 @@ export const run = (
   ParallelError<unknown> | RunSuspended,
   unknown
 > =>
-  Effect.withFiber((fiber) => {
-    const place = placeIn(settings.state, fiber.getRef(CurrentPlace))
-    const placeOf = place.branches()
-    const journal = journalOf(fiber)
-    const { mode } = settings
-    const runOnly = (only?: Winners) => runAll(makeGroup(entries, settings, placeOf, only))
-    if (mode._tag !== "race" && mode._tag !== "quorum") return runOnly()
-    const counting = (outputs: Outputs) => withoutLosers(outputs, { entries, placeOf, settings })
-    if (journal === undefined) return Effect.tap(runOnly(), counting)
-    const once = decidedOnce(journal, { key: place.key(mode._tag), name: mode._tag }, settings.state, runOnly)
-    return Effect.tap(once, counting)
-  })
+  unlessLeaving(
+    Effect.withFiber((fiber) => {
+      const place = placeIn(settings.state, fiber.getRef(CurrentPlace))
+      const placeOf = place.branches()
+      const journal = journalOf(fiber)
+      const { mode } = settings
+      const runOnly = (only?: Winners) => runAll(makeGroup(entries, settings, placeOf, only))
+      if (mode._tag !== "race" && mode._tag !== "quorum") return runOnly()
+      const counting = (outputs: Outputs) => withoutLosers(outputs, { entries, placeOf, settings })
+      if (journal === undefined) return Effect.tap(runOnly(), counting)
+      const once = decidedOnce(journal, { key: place.key(mode._tag), name: mode._tag }, settings.state, runOnly)
+      return Effect.tap(once, counting)
+    })
+  )
 
 /** What the losers of a race or a quorum had done does not count for the run. */
 const withoutLosers = (

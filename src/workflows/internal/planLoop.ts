@@ -22,6 +22,7 @@ import * as Runner from "../../Runner.ts"
 import * as Group from "./branchGroup.ts"
 import { InvalidPlan, PlanNotAccepted, StepsFailed } from "./errors.ts"
 import { replayable } from "../../internal/input.ts"
+import { unlessLeaving } from "../../internal/trueExit.ts"
 import { toEffect } from "../../internal/wiring.ts"
 import { keeping } from "./keptBranches.ts"
 import * as Kept from "./keptPlan.ts"
@@ -129,7 +130,7 @@ interface Loop {
 const partly = (loop: Loop, part: Kept.Part, work: Program): Program => {
   const member = loop.members[0]
   loop.members = []
-  const resumed = member === undefined ? work : goOn(work, member, loop.state)
+  const resumed = unlessLeaving(member === undefined ? work : goOn(work, member, loop.state))
   return keeping(resumed, part._tag, loop.state, loop.goal, () => Kept.save(loop.settings, loop, part))
 }
 
@@ -192,7 +193,11 @@ const makePlan = Effect.fnUntraced(function* (loop: Loop, round: number, from?: 
   let refused: Kept.Refused | undefined = from?.refused
   for (let attempt = from?.attempt ?? 1; ; attempt++) {
     const part: Kept.Part = { _tag: "plan", round, attempt, refused }
-    const given = (yield* partly(loop, part, ask(loop, round, refused))) as Plan.PlanLike
+    const given = (yield* partly(
+      loop,
+      part,
+      Effect.suspend(() => ask(loop, round, refused))
+    )) as Plan.PlanLike
     const { plan, problems } = Plan.check(given, rules)
     const idle = problems.length === 0 && isIdle(loop, plan)
     if (problems.length === 0 && !idle) return plan
@@ -368,9 +373,11 @@ const judge = (
 ): Effect.Effect<Verdict, unknown, unknown> => {
   const { evaluator } = loop.settings
   if (evaluator === undefined) return Effect.succeed({ verdict: undefined, encoded: null })
-  const judged = Runner.isRunner(evaluator)
-    ? evaluator.run(Text.after(loop.goal, Text.doneText(steps)))
-    : (evaluator(finished(loop, plan, steps, round)) as Program)
+  const judged = Effect.suspend(() =>
+    Runner.isRunner(evaluator)
+      ? evaluator.run(Text.after(loop.goal, Text.doneText(steps)))
+      : (evaluator(finished(loop, plan, steps, round)) as Program)
+  )
   return Effect.map(partly(loop, { _tag: "judge", round, plan }, judged), (verdict) => ({
     verdict,
     encoded: Schemas.encodeOutput(evaluator, verdict)

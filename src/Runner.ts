@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -46,8 +47,8 @@ import { modelOf } from "./internal/runnerModel.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import * as Suspension from "./internal/suspension.ts"
 import type { Saved } from "./internal/suspension.ts"
-import { refusal, suspendForEvent } from "./internal/workflowSuspension.ts"
-import { replayable, toPrompt } from "./internal/input.ts"
+import { goOn, refusal, suspend, suspendForEvent } from "./internal/workflowSuspension.ts"
+import { promptIn, replayable, toPrompt } from "./internal/input.ts"
 import * as Schemas from "./internal/runnerSchemas.ts"
 import { type Used, usedSince } from "./internal/stepAccount.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
@@ -60,7 +61,7 @@ import {
   CannotResume,
   InvalidApproval,
   InvalidTranscript,
-  type RunSuspended,
+  RunSuspended,
   type RunTimedOut
 } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
@@ -703,7 +704,8 @@ export type Waiting<E> = Extract<E, RunSuspended | InvalidApproval | CannotResum
  *
  * An interruption, a defect, a run that waits for approval, and an approval that does not count are not failures: they end
  * the run as they are. A suspended run goes on at the member that waits; when that fails, the second runner gets the
- * conversation up to the last message of the user. Tools that the first has called may be called again by the second.
+ * conversation up to the last message of the user, or the input of the run where the first made another one of that. Tools
+ * that the first has called may be called again by the second.
  *
  * @example
  * import { Agent, OpenAi, Runner } from "troupe"
@@ -723,12 +725,24 @@ export const orElse: {
   ): Runner<I & I2, A | A2, E2 | Waiting<E>, R | R2>
 } = dual(2, <I, A, E, R, I2, A2, E2, R2>(self: Runner<I, A, E, R>, that: Runner<I2, A2, E2, R2>) => {
   const second = that.name === self.name ? named(that, `${that.name} 2`) : that
-  const firstOf = (input: I & I2, instead: I & I2): Effect.Effect<A | A2, E2 | Waiting<E>, R | R2> =>
+  const firstOf = (
+    first: Effect.Effect<A, E | CannotResume, R>,
+    instead: I & I2,
+    state: RunState
+  ): Effect.Effect<A | A2, E2 | Waiting<E>, R | R2> =>
     withInterruptFailures(
-      self.run(input),
+      first,
       (first) =>
         Effect.catchCause(first, (cause): Effect.Effect<A2, E2 | Waiting<E>, R2> => {
           const errors = cause.reasons.filter(Cause.isFailReason).map(({ error }) => error)
+          const waiting = errors.find((error) => error instanceof RunSuspended)
+          // The second would need the input that is not in its conversation.
+          if (waiting !== undefined && !beginsWith(waiting.transcript, promptIn(instead))) {
+            return suspend(state, instead, { state: null }, [{ key: self.name, error: waiting }]) as Effect.Effect<
+              never,
+              Waiting<E>
+            >
+          }
           return errors.length === 0 || errors.some(Resumption.isPassedOn)
             ? Effect.failCause(cause as Cause.Cause<Waiting<E>>)
             : second.run(instead)
@@ -744,18 +758,25 @@ export const orElse: {
     converses: true,
     input: () => Schemas.sameOf([self, that].map(Schemas.inputOf)),
     output: () => Schemas.unionOf([self, that].map(Schemas.outputOf)),
-    run: (given) => {
+    run: (given, state) => {
       const input = replayable(given)
-      return firstOf(input, input)
+      return firstOf(self.run(input), input, state)
     },
-    resume: (member, input) =>
+    resume: (member, input, state) =>
       member === self.name
-        ? firstOf(input, withoutAnswer(input))
+        ? firstOf(self.run(input), withoutAnswer(input), state)
         : member === second.name
           ? second.run(input)
-          : undefined
+          : undefined,
+    restore: ({ before, members: [member] }, input, state) =>
+      member?.key === self.name
+        ? firstOf(goOn(self.run(input), member, state), Prompt.fromMessages([...before]) as I & I2, state)
+        : undefined
   })
 })
+
+const beginsWith = ({ content }: Prompt.Prompt, start: Prompt.Prompt | undefined): boolean =>
+  start === undefined || start.content.every((message, index) => Equal.equals(message, content[index]))
 
 /** A conversation up to the last message that is not an answer, which is what its last run was given. */
 const withoutAnswer = <I>(input: I): I => {

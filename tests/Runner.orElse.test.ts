@@ -1,7 +1,7 @@
 /** `Runner.orElse`: what counts as a failure, and what the second runner gets. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema } from "effect"
-import { AiError, type Prompt } from "effect/ai"
+import { AiError, Prompt } from "effect/ai"
 import { Agent, AgentTool, Approvals, Parallel, RunError, Runner, TestModel } from "troupe"
 import { checkGrammar, collect } from "./support/grammar.ts"
 import type { RunEvent } from "troupe"
@@ -172,6 +172,20 @@ describe("a runner that waits for approval", () => {
         last.prompt.content.map(({ role }) => role),
         ["user"]
       )
+    }).pipe(Effect.provide(TestModel.layer([payment, down, "by the second"])))
+  )
+
+  it.effect("gives the second its own input when the first made another one of that", () =>
+    Effect.gen(function* () {
+      const either = Runner.orElse(
+        Runner.mapInput(cashier, () => "pay at once"),
+        second
+      )
+      const error = yield* waiting(either)
+      assert.strictEqual(yield* either.run(approved(error)), "by the second")
+      assert.deepStrictEqual(paid.splice(0), [5])
+      const [before, , last] = yield* (yield* TestModel.TestModel).calls
+      assert.deepStrictEqual([before!.prompt, last!.prompt], [Prompt.make("pay at once"), Prompt.make("pay")])
     }).pipe(Effect.provide(TestModel.layer([payment, down, "by the second"])))
   )
 

@@ -68,7 +68,7 @@ const branches: Record<
   "the routes of a router": (stubborn, next) =>
     Router.many(
       "router",
-      { a: Runner.make("a", { run: (_: string) => next }) },
+      { a: Runner.make("a", { run: (input: string) => Effect.map(next, (said) => `${said} ${input}`) }) },
       { classify: () => Effect.as(stubborn, ["a"]) }
     ),
   "a step of a plan": (stubborn, next) =>

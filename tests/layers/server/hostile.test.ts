@@ -544,6 +544,27 @@ it.live("requests one after the other on one socket are answered in their order,
   }).pipe(Effect.scoped)
 )
 
+it.live("a client that offers HTTP/2 is answered as any other, on a socket that stays", () =>
+  Effect.gen(function* () {
+    const url = yield* listen({ runners: { desk } }, hello)
+    const socket = connect(Number(url.port), url.hostname)
+    let text = ""
+    socket.on("error", () => {})
+    socket.on("data", (chunk) => (text += String(chunk)))
+    yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+    const offer = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQBAAAAAAIAAAAA\r\n"
+    const asked = `POST /runners/desk HTTP/1.1\r\nhost: ${url.host}\r\ncontent-type: application/json\r\n${offer}`
+    const chunked = 'transfer-encoding: chunked\r\n\r\ne\r\n{"input":"Hi"}\r\n0\r\n\r\n'
+    const statuses = () => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)
+    for (const rest of ['content-length: 14\r\n\r\n{"input":"Hi"}', chunked]) {
+      const before = statuses().length
+      socket.write(`${asked}${rest}`)
+      yield* until(() => statuses().length > before || socket.destroyed)
+    }
+    assert.deepStrictEqual(statuses(), ["200", "200"])
+  }).pipe(Effect.scoped)
+)
+
 describe("what goes wrong within", () => {
   it.live("is answered without a word of it", () =>
     Effect.gen(function* () {

@@ -30,7 +30,10 @@ export const serve = (
   Effect.gen(function* () {
     const edge = yield* make(settings, runners)
     yield* pruneIdle(edge)
-    const node = createServer()
+    // Clients that offer another protocol, such as those of Java do HTTP/2, are answered as all others. Node knows the option from 24.9 on.
+    const node = createServer({
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket"
+    })
     const upgraded = new Set<Duplex>()
     node.on("upgrade", (_, socket: Duplex) => {
       upgraded.add(socket)

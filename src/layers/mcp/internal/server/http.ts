@@ -49,7 +49,8 @@ export const serveHttp = <E, R>(
     const host = options.host ?? "127.0.0.1"
     const port = options.port ?? 0
     const path = options.path ?? "/mcp"
-    const node = createServer()
+    // Clients that offer another protocol, such as those of Java do HTTP/2, are answered as all others. Node knows the option from 24.9 on.
+    const node = createServer({ shouldUpgradeCallback: () => false })
     const answers = inFlight(node)
     const server = yield* NodeHttpServer.make(() => node, { host, port, gracefulShutdownTimeout: grace }).pipe(
       Effect.mapError(({ cause }) => ({ host, port, code: errorCodeOf(cause) }))

@@ -1,8 +1,8 @@
 /** Clients that are hostile or broken: what they send is refused by name, and nothing of it stays with the server. */
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { Runner, SessionStore, TestModel, TraceStore } from "troupe"
+import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { RunError, Runner, SessionStore, TestModel, TraceStore } from "troupe"
 import { ask, get, handling, listen, post, raw, until } from "../../support/agentServer.ts"
 import { chain, desk, endless, guide, model, paid, payer } from "../../support/serverClients.ts"
 
@@ -329,6 +329,34 @@ describe("a run that waits, and is given up,", () => {
       }
       assert.deepStrictEqual(paid, [])
       assert.strictEqual((yield* ask(handler, post("/runners/payer", { input: "Pay", session: "chat" }))).status, 202)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is given up whole by the next request, where its session could not be for now", () =>
+    Effect.gen(function* () {
+      const store = Context.get(yield* Layer.build(SessionStore.layerMemory), SessionStore.SessionStore)
+      const busy = new RunError.SessionConflict({ session: "chat", reason: "busy", expectedSeq: 0 })
+      let isBusy = false
+      const service = SessionStore.SessionStore.of({
+        ...store,
+        append: (id, entry) => Effect.suspend(() => (isBusy ? Effect.fail(busy) : store.append(id, entry)))
+      })
+      const live = Layer.merge(asks, Layer.succeed(SessionStore.SessionStore, service))
+      const handler = yield* handling({ runners: { payer } }, live)
+      for (const give of [
+        (runId: string) =>
+          Effect.map(ask(handler, get(`/runs/${runId}`, {}, "DELETE")), ({ status }) => status === 204),
+        (id: string) =>
+          Effect.map(ask(handler, post("/a2a/payer", rpc("CancelTask", { id }))), ({ body }) => "result" in body)
+      ]) {
+        const { body } = yield* ask(handler, post("/runners/payer", { input: "Pay", session: "chat" }))
+        isBusy = true
+        assert.isFalse(yield* give(body.runId))
+        isBusy = false
+        assert.isTrue(yield* give(body.runId))
+        assert.deepStrictEqual((yield* ask(handler, get("/sessions/chat"))).body.waitingFor ?? [], [])
+        assert.strictEqual((yield* ask(handler, get(`/runs/${body.runId}`))).body.status, "interrupted")
+      }
     }).pipe(Effect.scoped)
   )
 

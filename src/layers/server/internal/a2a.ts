@@ -25,6 +25,7 @@ import { ofRuns, problem, type Problem, reading, refuse, tooLarge } from "./prob
 import { json } from "./respond.ts"
 import { type Add, respondWith } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
+import { giveUp } from "./sessions.ts"
 
 type Answer = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
@@ -206,7 +207,8 @@ const cancel = (context: Context, params: unknown) =>
     if (info.ended !== undefined && !isWaiting(info)) {
       return yield* refuse(409, "The task has ended.", { code: notCancelable })
     }
-    yield* Effect.mapError(info.ended === undefined ? runs.interrupt(info.runId) : runs.giveUp(info.runId), ofRuns)
+    if (isWaiting(info)) yield* giveUp(context.edge, info)
+    else yield* Effect.mapError(runs.interrupt(info.runId), ofRuns)
     const ended = yield* Effect.mapError(runs.poll(info.runId), ofRuns)
     // An answer that came first counts, and the task goes on with it.
     if (ended.status === "suspended") {

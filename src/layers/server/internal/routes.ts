@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
 import { byteLength } from "../../internal/bytes.ts"
-import { answersOf, isWaiting, resume, waitingFor, type WaitingRun } from "./answers.ts"
+import { answersOf, isWaiting, resume, waitingFor } from "./answers.ts"
 import {
   answering,
   attach,
@@ -37,7 +37,7 @@ import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
 import { traces } from "./traces.ts"
 import { webSocket } from "./webSocket.ts"
-import { admit, answersIn, giveUpTurn, inSession, sessionOf, sessions } from "./sessions.ts"
+import { admit, answersIn, giveUp, inSession, sessionOf, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -278,14 +278,6 @@ const interrupt = (edge: Edge, caller: Caller) =>
     if (isWaiting(info)) yield* giveUp(edge, info)
     else yield* Effect.mapError(edge.runs.interrupt(info.runId), ofRuns)
     return HttpServerResponse.empty({ status: 204 })
-  })
-
-/** Has a suspended run take no answers any more, through its session neither. */
-const giveUp = (edge: Edge, { ended, runId }: WaitingRun) =>
-  Effect.gen(function* () {
-    yield* Effect.mapError(edge.runs.giveUp(runId), ofRuns)
-    const session = edge.sessionOf(runId)
-    if (session !== undefined) yield* giveUpTurn(edge, session, new Set(ended.waitingFor.map(({ id }) => id)))
   })
 
 /** Streams a run: a new one, or the one that `Last-Event-ID` names, from there on. */

@@ -13,9 +13,9 @@ import type { SessionConflict, StoreError } from "../../../RunError.ts"
 import type * as Runner from "../../../Runner.ts"
 import { type Info, type Service, SessionStore } from "../../../services/SessionStore.ts"
 import * as Store from "../../../services/SessionStore.ts"
-import { answersTo, waitingFor } from "./answers.ts"
+import { answersTo, waitingFor, type WaitingRun } from "./answers.ts"
 import type { Caller, Edge } from "./edge.ts"
-import { problem, type Problem, refuse } from "./problem.ts"
+import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
 import { limitIn, mostListed, queryOf } from "./query.ts"
 import { json } from "./respond.ts"
 import type { Add } from "./routes.ts"
@@ -105,10 +105,21 @@ export const answersIn = (edge: Edge, id: string, given: unknown): Effect.Effect
   })
 
 /** Gives up the turn of a session that waits for what has these ids. A later turn stays. */
-export const giveUpTurn = (edge: Edge, id: string, waiting: ReadonlySet<string>): Effect.Effect<void, Problem> =>
+const giveUpTurn = (edge: Edge, id: string, waiting: ReadonlySet<string>): Effect.Effect<void, Problem> =>
   Effect.gen(function* () {
     const pending = yield* withStore(edge, Store.pending(id))
     if (pending.some((one) => waiting.has(one.id))) yield* withStore(edge, Store.giveUp(id))
+  })
+
+/**
+ * Has a suspended run take no answers any more, through its session neither: there first, so that a client that tries again after
+ * a refusal finds a run that waits.
+ */
+export const giveUp = (edge: Edge, { ended, runId }: WaitingRun): Effect.Effect<void, Problem> =>
+  Effect.gen(function* () {
+    const session = edge.sessionOf(runId)
+    if (session !== undefined) yield* giveUpTurn(edge, session, new Set(ended.waitingFor.map(({ id }) => id)))
+    yield* Effect.mapError(edge.runs.giveUp(runId), ofRuns)
   })
 
 /** The first sessions of a client after `after`. Those of other clients may stand between them. */

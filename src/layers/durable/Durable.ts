@@ -685,12 +685,10 @@ export const layerPostgres = (
   const settings = settingsOf(subject, options)
   const maxConnections = countOf(subject, "maxConnections", options.maxConnections ?? 10)
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
-  const database = Effect.gen(function* () {
-    const driver = yield* loaded(pgClient, "npm install @effect/sql-pg")
-    const { layer } = yield* loaded(() => import("./internal/connecting.ts"), otherEffect)
+  const database = Effect.map(loaded(pgClient, "npm install @effect/sql-pg"), ({ layer }) => {
     const { prepare = true } = options
     // What a step gave may be large, and a run whose steps cannot be read goes on nowhere. This is what a column can hold.
-    return layer(driver, { url, maxConnections, prepare, maxMessageSize: 1_100_000_000 })
+    return layer({ url, maxConnections, prepare, maxMessageSize: 1_100_000_000 })
   })
   return engineOn(database, settings)
 }

@@ -22,7 +22,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
@@ -119,17 +118,6 @@ const messageStorage = Layer.effect(MessageStorage.MessageStorage)(
   Effect.map(MessageStorage.MessageStorage, insistent)
 ).pipe(Layer.provide(SqlMessageStorage.layerWith({ prefix })))
 
-/** What each node says, with its stack, where it cannot renew its leases. Our client has said that the database is away. */
-const isKnown = (message: unknown): boolean =>
-  Array.isArray(message) && message[0] === "Shard lock storage is unhealthy"
-
-/** The loggers, without what is known. */
-const without = (loggers: ReadonlySet<Logger.Logger<unknown, unknown>>): Logger.Logger<unknown, void> =>
-  Logger.make((options) => {
-    if (isKnown(options.message)) return
-    for (const logger of loggers) logger.log(options)
-  })
-
 /** Builds a node for the definitions of `groups`, or, without an address, what a client needs. */
 export const build = (
   sql: SqlClient.SqlClient,
@@ -163,10 +151,7 @@ export const build = (
     Layer.provide(config),
     Layer.provide(Layer.mergeAll(Layer.succeed(SqlClient.SqlClient)(unreserved(sql)), webDigest)),
     // Nodes come and go, and the engine warns of each.
-    Layer.provide(Layer.succeed(References.MinimumLogLevel)("Error")),
-    Layer.provide(
-      Layer.effect(Logger.CurrentLoggers)(Effect.map(Logger.CurrentLoggers, (all) => new Set([without(all)])))
-    )
+    Layer.provide(Layer.succeed(References.MinimumLogLevel)("Error"))
   )
   return Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
     engine: Context.get(context, WorkflowEngine.WorkflowEngine),

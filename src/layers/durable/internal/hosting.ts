@@ -7,7 +7,6 @@ import * as Semaphore from "effect/Semaphore"
 import type * as SqlClient from "effect/sql/SqlClient"
 import { Changes } from "../../../internal/changes.ts"
 import { type DurableError, InvalidDefinition } from "../../../RunError.ts"
-import { dialectOf } from "../../internal/versionedTables.ts"
 import * as Cluster from "./cluster.ts"
 import type { Execute, Kind, OnUnknown, Planned } from "./engine.ts"
 import type { Program } from "./execution.ts"
@@ -48,7 +47,7 @@ export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Ta
   Effect.map(Effect.scope, (scope) => {
     const lock = Semaphore.makeUnsafe(1)
     const names = new Set<string>()
-    const persist = Persist.make(dialectOf(sql))
+    const persist = Persist.make()
     const process: Process = { sql, settings, tables, nudge, persist, scope, lock, hosted: new Map() }
     return {
       /** Executes runs of a definition for as long as the scope is open. */

@@ -3,8 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { hasProperty } from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
-import { asFailures, databaseProblem, isSqlError, isTransient } from "../../internal/databaseProblem.ts"
-import type { Dialect } from "../../internal/versionedTables.ts"
+import { asFailures, databaseProblem, isSqlError } from "../../internal/databaseProblem.ts"
 
 /** Makes a statement until it succeeds. An execution that is fenced meanwhile writes nothing. */
 export type Persist = <A>(statement: Effect.Effect<A, unknown>) => Effect.Effect<A>
@@ -22,12 +21,10 @@ const isForGood = (error: unknown): boolean => {
 const saidEvery = 30_000
 
 /** Makes the statements of one engine, which says that it waits, and not each of its runs. */
-export const make = (dialect: Dialect | undefined): Persist => {
+export const make = (): Persist => {
   let saidAt = -Infinity
   const say = (error: unknown): Effect.Effect<void> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      // The client of PostgreSQL says itself that it cannot be reached.
-      if (dialect === "pg" && isTransient(error)) return Effect.void
       if (now - saidAt < saidEvery) return Effect.void
       saidAt = now
       return Effect.logWarning(

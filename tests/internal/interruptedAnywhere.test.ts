@@ -124,6 +124,8 @@ it.effect("a run that has just begun is interrupted at once, however slowly its 
       )
     )
     const fiber = yield* Effect.forkChild(Effect.provideService(reading, Runner.StreamBuffer, 0))
+    // Both begin before the clock goes on.
+    yield* Effect.repeat(Effect.yieldNow, { times: 20 })
     yield* TestClock.adjust("1 hour")
     yield* Fiber.join(fiber)
     assert.isBelow(givenUp, 60_000)

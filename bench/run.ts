@@ -2,6 +2,7 @@
 import { execFileSync, fork } from "node:child_process"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
+import { build } from "esbuild"
 
 const repeats = Number(process.env["BENCH_REPEATS"] ?? 5)
 if (!existsSync("../dist/index.js")) throw new Error("Build first: npm run build in the project's folder")
@@ -18,6 +19,17 @@ const runs = new Map<string, Array<Figures>>()
 const note = (key: string, figures: Figures): void => void runs.set(key, [...(runs.get(key) ?? []), figures])
 const figure = (key: string, field: string): number => median((runs.get(key) ?? []).map((one) => one[field]!))
 
+/** As docs/guides/server.md has a function that starts cold bundled. */
+await build({
+  entryPoints: ["coldBundled.ts"],
+  outfile: "results/coldBundled.mjs",
+  bundle: true,
+  minify: true,
+  platform: "node",
+  format: "esm",
+  banner: { js: `import { createRequire } from "node:module"; const require = createRequire(import.meta.url)` }
+})
+
 /** The bare loops are the floor of a transport: no SDK and no framework. */
 const all = ["raw", "vercel", "bare-http", "bare-undici", "troupe", "troupe-undici", "troupe-sync"]
 const peers = process.env["BENCH_PEERS"]?.split(",") ?? all
@@ -33,6 +45,7 @@ for (let round = 0; round < repeats; round++) {
     const { cpuMs } = JSON.parse(node(["cold.ts", peer])) as { readonly cpuMs: number }
     note(`cold ${peer}`, { cpuMs, wallMs: performance.now() - started })
   }
+  note("cold troupe-bundled", JSON.parse(node(["results/coldBundled.mjs"])) as Figures)
   note("together troupe-sync", JSON.parse(node(["work.ts", "troupe-sync", "together"])) as Figures)
   note("construct", JSON.parse(node(["--expose-gc", "construct.ts"])) as Figures)
 }
@@ -67,7 +80,7 @@ row("cold start of a one-agent script, wall ms", "cold", "wallMs", 0)
 row("cold start of a one-agent script, CPU ms", "cold", "cpuMs", 0)
 say("")
 say(
-  `Cold start with the barrel, CPU: ${(figure("cold troupe-barrel", "cpuMs") / figure("cold raw", "cpuMs")).toFixed(2)} of the raw SDK, ${(figure("cold troupe-barrel", "cpuMs") / figure("cold troupe", "cpuMs")).toFixed(2)} of explicit modules.`
+  `Cold start with the barrel, CPU: ${(figure("cold troupe-barrel", "cpuMs") / figure("cold raw", "cpuMs")).toFixed(2)} of the raw SDK, ${(figure("cold troupe-barrel", "cpuMs") / figure("cold troupe", "cpuMs")).toFixed(2)} of explicit modules. Bundled: ${(figure("cold troupe-bundled", "cpuMs") / figure("cold raw", "cpuMs")).toFixed(2)} of the raw SDK.`
 )
 say(
   `Construct an agent with a shared toolkit: ${figure("construct", "us").toFixed(2)} us, ${figure("construct", "bytes").toFixed(0)} bytes.`

@@ -1,50 +1,23 @@
 /** The tool that runs commands: what it lets through, and how its processes end. */
-import { type ChildProcess, spawn } from "node:child_process"
-import { once } from "node:events"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { Effect, Exit, Stream } from "effect"
-import { afterEach, assert, describe, it } from "vitest"
+import { assert, describe, it } from "vitest"
 import { Agent, RunError, ShellTools, TestModel } from "troupe"
-import { nodeArguments } from "../../support/mcpProcess.ts"
+import * as Processes from "../../support/commandProcesses.ts"
+import { family, isAlive } from "../../support/commandProcesses.ts"
 import { descendants } from "../../support/processes.ts"
 import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let cwd: string
-let ours: ChildProcess | undefined
 folderOfEachTest((folder) => {
   cwd = folder
 })
-afterEach(() => void ours?.kill("SIGKILL"))
 const at = (file: string) => path.join(cwd, file)
 const node = process.execPath
-const alive = (file: string) => {
-  const pid = Number(fs.readFileSync(at(file), "utf8"))
-  assert.isAbove(pid, 0)
-  try {
-    process.kill(pid, 0)
-  } catch {
-    return false
-  }
-  // A zombie has ended; somebody else has yet to hear of it.
-  const status = `/proc/${pid}/status`
-  return !fs.existsSync(status) || !/^State:\s+Z/m.test(fs.readFileSync(status, "utf8"))
-}
-/** Waits until the files are there: until the processes that write them are. */
-const written = (...files: ReadonlyArray<string>) =>
-  Effect.whileLoop({
-    while: () => !files.every((file) => fs.existsSync(at(file)) && fs.statSync(at(file)).size > 0),
-    body: () => Effect.sleep(5),
-    step: () => {}
-  })
-/** A process with a child in its group, both deaf to SIGTERM; each writes its id. */
-const family = `
-  process.on("SIGTERM", () => {})
-  require("fs").writeFileSync("parent", String(process.pid))
-  require("child_process").spawn(process.execPath, ["-e", 'process.on("SIGTERM", () => {}); require("fs").writeFileSync("child", String(process.pid)); setInterval(() => {}, 1000)'], { stdio: "ignore" })
-  process.stdout.write("begun")
-  setInterval(() => {}, 1000)`
+const alive = (file: string) => isAlive(at(file))
+const written = (...files: ReadonlyArray<string>) => Processes.written(...files.map(at))
 
 for (const edge of Object.keys(edges)) {
   const layer = (options: Partial<ShellTools.Options> = {}) =>
@@ -184,41 +157,6 @@ for (const edge of Object.keys(edges)) {
       assert.include(await fails("run_command", { command: node, args: ["-e", script] }), { reason: "Timeout" })
       assert.isFalse(alive("child"))
     })
-
-    /** A process of ours that runs a script of Node by the tool. */
-    const another = (script: string, timeout: string) => {
-      const args = [cwd, edge === "runSync" ? "sync" : "async", script, timeout]
-      ours = spawn(node, nodeArguments("tests/support/shellToolMain.ts", ...args), { stdio: "inherit" })
-      return ours
-    }
-
-    it("the death of our own process ends the whole group", { timeout: 30_000 }, async () => {
-      const ours = another(family, "1 minute")
-      await Effect.runPromise(written("parent", "child"))
-      assert.deepStrictEqual([alive("parent"), alive("child")], [true, true])
-      ours.kill("SIGKILL")
-      while (alive("parent") || alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
-    })
-
-    it("the death of our own process ends what has left the group", { timeout: 30_000 }, async () => {
-      const leaver = `
-        const child = require("child_process").spawn(process.execPath, ["-e", 'require("fs").writeFileSync("child", String(process.pid)); setInterval(() => {}, 1000)'], { stdio: "ignore", detached: true })
-        setInterval(() => {}, 1000)`
-      const ours = another(leaver, "1 minute")
-      await Effect.runPromise(written("child"))
-      assert.isTrue(alive("child"))
-      ours.kill("SIGKILL")
-      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
-    })
-
-    it(
-      "our own process is not kept from ending by a command that has heeded SIGTERM",
-      { timeout: 30_000 },
-      async () => {
-        const ours = another("setInterval(() => {}, 1000)", "500 millis")
-        assert.deepStrictEqual(await once(ours, "exit"), [0, null])
-      }
-    )
 
     it("no process that watched over a command is left", async () => {
       const before = descendants()

@@ -25,8 +25,12 @@ const run = (program: string, args: ReadonlyArray<string>): Effect.Effect<Ran | 
     () =>
       new Promise<Ran | undefined>((resolve, reject) => {
         execFile(process.execPath, [program, ...args], { timeout: 60_000 }, (error, stdout) => {
-          if (error === null) return resolve(JSON.parse(stdout) as Ran)
-          return error.signal === "SIGKILL" && !error.killed ? resolve(undefined) : reject(error)
+          if (error !== null) return error.signal === "SIGKILL" && !error.killed ? resolve(undefined) : reject(error)
+          try {
+            resolve(JSON.parse(stdout) as Ran)
+          } catch {
+            reject(new Error(`its outcome is not JSON: ${stdout}`))
+          }
         })
       })
   )

@@ -1,6 +1,6 @@
 /** A process that executes a scenario, and kills itself before or after one of its durable writes. */
 import { DatabaseSync, type StatementSync } from "node:sqlite"
-import { Effect } from "effect"
+import { Effect, Logger } from "effect"
 import { failpointOf } from "./failpoint.ts"
 import { finish, type Name } from "./scenarios.ts"
 
@@ -27,6 +27,8 @@ DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql: string): Sta
   return statement
 }
 
-const output = await Effect.runPromise(finish(name as Name, file!, ledger!, {}))
+// Standard output is for the outcome.
+const quiet = Logger.layer([])
+const output = await Effect.runPromise(Effect.provide(finish(name as Name, file!, ledger!, {}), quiet))
 process.stdout.write(JSON.stringify({ output, writes }))
 process.exit(0)

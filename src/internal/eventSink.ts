@@ -101,14 +101,19 @@ export class EventSink {
   emit(draft: Draft, waits = true): Effect.Effect<void> {
     if (this.silent) return Effect.void
     if (this.#sinks.observers.length === 0) {
-      return Effect.withFiber((fiber) => this.#push(draft, fiber, waits).room)
+      return Effect.withFiber((fiber) => {
+        const listening = this.#listening()
+        this.#push(draft, fiber, listening)
+        return this.#roomAfter(draft, waits, listening)
+      })
     }
     // Nothing comes between the number of an event and its observers.
     const observed = Effect.withFiber((fiber) => {
-      const { event, observers, room } = this.#push(draft, fiber, waits)
+      const listening = this.#listening()
+      const event = this.#push(draft, fiber, listening)
       return Effect.as(
-        Effect.forEach(observers, (observer) => observer(event), { discard: true }),
-        room
+        Effect.forEach(listening.observers, (observer) => observer(event), { discard: true }),
+        this.#roomAfter(draft, waits, listening)
       )
     })
     return Effect.flatten(Effect.uninterruptible(observed))
@@ -119,8 +124,13 @@ export class EventSink {
     return this.#sinks.outlets.length === 0 ? Effect.void : Effect.suspend(() => roomOf(this.#listening()))
   }
 
+  /** Waits until streams have room after an event; not after one of an end: a slow reader must not delay the interruption of the siblings. */
+  #roomAfter({ _tag }: Draft, waits: boolean, listening: Sinks): Effect.Effect<void> {
+    return !waits || this.#ended || _tag === "ItemCompleted" ? Effect.void : roomOf(listening)
+  }
+
   /** Numbers an event and pushes it to the streams. */
-  #push(draft: Draft, fiber: Fiber.Fiber<unknown, unknown>, waits: boolean) {
+  #push(draft: Draft, fiber: Fiber.Fiber<unknown, unknown>, { outlets }: Sinks): RunEvent {
     const event = {
       ...draft,
       v: version,
@@ -130,12 +140,9 @@ export class EventSink {
       at: fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     } as RunEvent
     if (event._tag === "RunStarted") this.#startSeq = event.seq
-    const listening = this.#listening()
     if (isTerminal(event)) this.#ended = true
-    for (const outlet of listening.outlets) outlet.push(event)
-    // Do not wait after the event of an end: a slow reader must not delay the interruption of the siblings.
-    const ends = !waits || this.#ended || event._tag === "ItemCompleted"
-    return { event, observers: listening.observers, room: ends ? Effect.void : roomOf(listening) }
+    for (const outlet of outlets) outlet.push(event)
+    return event
   }
 
   /** Emits what a workflow has decided, and keeps it for `result`. */

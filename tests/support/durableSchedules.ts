@@ -96,8 +96,8 @@ export const durableSchedules = (
       yield* begun(5)
       yield* eventually(Effect.map(timesOf(all), (times) => times.length >= 21))
       const made = yield* timesOf(all)
-      // Those that it had begun already are the same runs.
-      expect([made[0], gaps(made)]).toEqual([last + 1000, []])
+      // Those that it had begun already are the same runs. Where it had not noted the first of them, it stands where it was defined.
+      expect([made[0], gaps(made)]).toEqual([(Math.floor(last / 1000) + 1) * 1000, []])
       const late = (yield* timesOf(few)).filter((time) => time < before!)
       expect(late.length).toBeLessThanOrEqual(3)
     })

@@ -13,7 +13,7 @@ import { CurrentSigning } from "../services/Approver.ts"
 import { type Carried, carriedIn } from "./budget.ts"
 import { toPrompt } from "./input.ts"
 import type { Count, RunState } from "./runState.ts"
-import { blockedIn, type By, memberNamed, type UsedBefore, usedIn, waitingAt } from "./suspension.ts"
+import { blockedIn, type By, countIn, memberNamed, type UsedBefore, usedIn, waitingAt } from "./suspension.ts"
 
 type Path = ReadonlyArray<string>
 
@@ -152,8 +152,7 @@ export const carriedOf = (state: RunState, nth: number): Effect.Effect<Carried |
 export const countsOf = (input: unknown, state: RunState): Effect.Effect<(name: string) => Count> =>
   Effect.map(
     beforeOf(input, state),
-    (before) => (name) =>
-      state.count(name, before?.used.counts?.find((one) => one.above === before.above && one.name === name)?.value ?? 0)
+    (before) => (name) => state.count(name, countIn(before?.used, before?.above ?? 0, name))
   )
 
 /** What the parts of a run count that the fiber works in, such as its attempts. */

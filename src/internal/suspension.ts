@@ -81,6 +81,10 @@ const UsedBefore = Schema.Struct({
 /** What a suspended run had used. */
 export type UsedBefore = typeof UsedBefore.Type
 
+/** What the run so many runs above the one that waits had counted by this name; 0 for a run that begins. */
+export const countIn = (used: UsedBefore | undefined, above: number, name: string): number =>
+  used?.counts?.find((one) => one.above === above && one.name === name)?.value ?? 0
+
 const Note = Schema.Struct({
   /** The path of the agent whose call waits. */
   at: Schema.Array(Schema.String),

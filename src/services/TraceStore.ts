@@ -52,6 +52,18 @@ export interface Query {
   readonly before?: string | undefined
 }
 
+/** The names of a query, for what checks one. */
+export const queryNames = {
+  runner: true,
+  session: true,
+  status: true,
+  error: true,
+  since: true,
+  until: true,
+  limit: true,
+  before: true
+} as const satisfies Readonly<Record<keyof Query, true>>
+
 /** An event to be kept, with the root run that it belongs to. */
 export interface Entry {
   readonly rootId: string

@@ -14,7 +14,7 @@ import * as Noted from "../../internal/notes.ts"
 import { decided, text, truth } from "../../internal/decided.ts"
 import { journalOf } from "../../internal/journaled.ts"
 import * as Resumption from "../../internal/resumption.ts"
-import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
+import { countIn, note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { ListedFor, type Listing } from "../../internal/toolListing.ts"
 import { leave, unlessLeaving } from "../../internal/trueExit.ts"
@@ -504,7 +504,7 @@ class Loop implements Listing {
   /** Counts on what the run had used before it was suspended. */
   #goOn({ used }: Transcript.Open): void {
     this.#callCount = used?.toolCalls ?? 0
-    this.#resolver.goOn((name) => used?.counts?.find((one) => one.above === 0 && one.name === name)?.value ?? 0)
+    this.#resolver.goOn((name) => countIn(used, 0, name))
     // Repairs come on top of the steps.
     this.#begunAt = this.#step - (used?.steps ?? 0) - this.#resolver.repairs
   }

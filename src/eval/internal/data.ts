@@ -12,7 +12,7 @@ import { codec } from "../../internal/jsonForm.ts"
 import { asClause } from "../../internal/text.ts"
 import { InvalidDefinition, type StoreError } from "../../RunError.ts"
 import type { RunEvent } from "../../RunEvent.ts"
-import { type Query, type Run, TraceStore } from "../../services/TraceStore.ts"
+import { type Query, queryNames, type Run, TraceStore } from "../../services/TraceStore.ts"
 import type { Case } from "./types.ts"
 
 /** A data set cannot be read. */
@@ -135,17 +135,7 @@ export interface TraceOptions extends Query {
   readonly expected?: "output" | "nothing" | undefined
 }
 
-const knownOfTraces = namesOf<TraceOptions>({
-  expected: true,
-  runner: true,
-  session: true,
-  status: true,
-  error: true,
-  since: true,
-  until: true,
-  limit: true,
-  before: true
-})
+const knownOfTraces = namesOf<TraceOptions>({ ...queryNames, expected: true })
 
 const atOnce = 500
 

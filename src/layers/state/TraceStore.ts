@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type { StoreError } from "../../RunError.ts"
 import { type RunEvent, toJsonLine } from "../../RunEvent.ts"
 import { assertOptions, countOf, durationOf, namesOf } from "../../internal/definition.ts"
-import { CurrentRecorder, type Query, type Run, TraceStore } from "../../services/TraceStore.ts"
+import { CurrentRecorder, type Query, queryNames, type Run, TraceStore } from "../../services/TraceStore.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
 import * as InMemory from "./internal/traceMemory.ts"
 import { recorder, upToDate } from "./internal/traceRecorder.ts"
@@ -65,16 +65,7 @@ export const runs = (query: Query = {}): Effect.Effect<ReadonlyArray<Run>, Store
   return TraceStore.use((store) => store.runs({ ...query, limit: Math.min(Math.max(limit || 0, 0), 1000) }))
 }
 
-const knownOfQuery = namesOf<Query>({
-  runner: true,
-  session: true,
-  status: true,
-  error: true,
-  since: true,
-  until: true,
-  limit: true,
-  before: true
-})
+const knownOfQuery = namesOf<Query>(queryNames)
 
 const atOnce = 500
 

@@ -5,7 +5,6 @@ import { Effect, Exit, Stream } from "effect"
 import { assert, describe, it } from "vitest"
 import { Agent, RunError, ShellTools, TestModel } from "troupe"
 import * as Processes from "../../support/commandProcesses.ts"
-import { family, isAlive } from "../../support/commandProcesses.ts"
 import { descendants } from "../../support/processes.ts"
 import { folderOfEachTest } from "../../support/temporaryFolder.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
@@ -16,7 +15,7 @@ folderOfEachTest((folder) => {
 })
 const at = (file: string) => path.join(cwd, file)
 const node = process.execPath
-const alive = (file: string) => isAlive(at(file))
+const alive = (file: string) => Processes.isAlive(at(file))
 const written = (...files: ReadonlyArray<string>) => Processes.written(...files.map(at))
 
 for (const edge of Object.keys(edges)) {
@@ -97,13 +96,13 @@ for (const edge of Object.keys(edges)) {
 
     it("a timeout ends the whole group, even if it ignores signals, and reports its output", async () => {
       const { fails } = tools({ timeout: "3 seconds", grace: "50 millis" })
-      const answer = await fails("run_command", { command: node, args: ["-e", family] })
+      const answer = await fails("run_command", { command: node, args: ["-e", Processes.family] })
       assert.include(answer, { _tag: "ShellToolError", reason: "Timeout", stdout: "begun" })
       assert.deepStrictEqual([alive("parent"), alive("child")], [false, false])
     })
 
     it("interruption ends the whole group", async () => {
-      const command = call(ShellTools.toolkit, "run_command", { command: node, args: ["-e", family] })
+      const command = call(ShellTools.toolkit, "run_command", { command: node, args: ["-e", Processes.family] })
       const program = Effect.raceFirst(command, written("parent", "child"))
       const exit = await edges[edge]!(Effect.provide(program, layer({ grace: "50 millis" })))
       assert.isTrue(Exit.isSuccess(exit))

@@ -109,11 +109,13 @@ class Incoming {
         return this.#error(part.error)
       case "finish":
         return this.#finish(part)
-      default:
+      default: {
         this.#isCalling ||= Parts.isOwnCall(part)
-        return Parts.unreadIn(part).length === 0
+        const unread = Parts.unreadIn(part)
+        return unread.length === 0
           ? this.#read(this.#raw.named(part))
-          : Effect.as(this.#callee.warn(Parts.unreadIn(part), this.#options), [])
+          : Effect.as(this.#callee.warn(unread, this.#options), [])
+      }
     }
   }
 

@@ -427,7 +427,7 @@ const callsOf = (message: Fields, host: string): ReadonlyArray<RawCall> | Proble
 export const functionOf = (call: Fields): Fields | undefined =>
   isFields(call["function"]) ? call["function"] : "name" in call || "arguments" in call ? call : undefined
 
-/** The id of a call. Mistral writes the word `null` where there is none. */
+/** The id of a call. Mistral writes the word `null` for an id that is not there. */
 export const callIdIn = (call: Fields): string | undefined => {
   const id = text(call, "id")
   return id === "null" ? undefined : id
